@@ -36,7 +36,8 @@ class TensorInfo:
 
     `type` is the storage type (i8, u8, i32, f16, bf16, f32, …); real value = (stored − zero_point) × scale, by
     channel along `axis` where `scale` is a list. `fused` names the tensors of the source model that this op
-    swallowed; `view_of` names the tensor this one repeats in another type.
+    swallowed; `view_of` names the tensor this one repeats in another type; `internal` marks a tensor that the source
+    model does not have (an importer's or a pass's intermediate).
     """
 
     type: str = "f32"
@@ -46,6 +47,7 @@ class TensorInfo:
     layout: str = ""
     fused: tuple[str, ...] = ()
     view_of: str = ""
+    internal: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The IR: the quantised types, the TOP dialect (what a network means), the TPU dialect (what a chip computes)."""

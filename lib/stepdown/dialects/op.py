@@ -1,0 +1,232 @@
+"""What every op of both dialects has: operands and attributes by name, a location that names its tensors, a verifier.
+
+An op class says once what the op is:
+
+    @top_op
+    class Relu(Unary):
+        '''max(x, 0). Source: ONNX Relu.'''
+        def function(self, x): return np.maximum(x, 0)
+"""
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from xdsl.dialects.builtin import ArrayAttr, FusedLoc, NameLoc, NoneAttr, StringAttr, TensorType
+from xdsl.ir import Attribute, Operation, OpTraits, SSAValue
+from xdsl.traits import Pure
+from xdsl.utils.exceptions import VerifyException
+
+from stepdown.dialects.fields import Field
+from stepdown.dialects.types import NONE, Shape, is_none, shape_of, storage_of, tensor
+
+Arrays = Sequence[np.ndarray]
+
+
+class Kind(StrEnum):
+    """How an op is lowered: behaviour belongs to kinds, not to ops, chips or modes."""
+
+    MAC = "mac"
+    LUT = "lut"
+    ELTWISE = "eltwise"
+    MOVE = "move"
+    POOL = "pool"
+    REDUCE = "reduce"
+    FLOAT = "float"
+    SOURCE = "source"
+
+
+class TensorOp(Operation):
+    """An op from tensors to tensors. Subclasses declare `kind`, `inputs`, fields, shapes and meaning."""
+
+    traits = OpTraits(lambda: (Pure(),))
+    kind: ClassVar[Kind]
+    inputs: ClassVar[tuple[str, ...]] = ("input",)
+    """Operand names; `x?` may be `none`, a last `x*` stands for one or more."""
+    results_count: ClassVar[int] = 1
+    fields: ClassVar[dict[str, Field[Any]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.fields = {n: f for base in reversed(cls.__mro__) for n, f in vars(base).items() if isinstance(f, Field)}
+
+    @classmethod
+    def build(
+        cls, names: str | Sequence[str], operands: Sequence[SSAValue], internal: bool = False, **attributes: Any
+    ) -> Self:
+        """Make the op that computes the tensors `names`; result types are inferred.
+
+        Raises:
+            VerifyException: an operand or attribute breaks one of the op's constraints.
+        """
+        encoded = {name: cls.fields[name].encode(value) for name, value in attributes.items() if value is not None}
+        place = location([names] if isinstance(names, str) else names, internal=internal)
+        op = cls.create(operands=operands, attributes=encoded, location=place)
+        op.check_fields()
+        types = op.infer()
+        op.drop_all_references()
+        return cls.create(operands=operands, result_types=types, attributes=encoded, location=place)
+
+    # --- shapes and types
+
+    def infer(self) -> list[Attribute]:
+        """Return the result types."""
+        self.check_operands()
+        shapes = self.shapes(*(None if is_none(v) else shape_of(v) for v in self.operands))
+        return [tensor(shape, element) for shape, element in zip(shapes, self.elements(len(shapes)), strict=True)]
+
+    def shapes(self, *inputs: Any) -> list[Shape]:
+        """Return the result shapes from the operand shapes (None for an absent one)."""
+        raise NotImplementedError(self.name)
+
+    def elements(self, count: int) -> list[str]:
+        """Return the storage names of the `count` results: that of the first operand unless the op says otherwise."""
+        return [storage_of(self.operands[0])] * count
+
+    def compute(self, *inputs: Any) -> Arrays:
+        """Return the results as arrays, from arrays (None for an absent operand): the meaning of the op in floats."""
+        raise NotImplementedError(self.name)
+
+    def run(self, *inputs: Any) -> Arrays:
+        """Execute the op on arrays as the interpreter holds them; the TPU dialect rounds and quantises here."""
+        return self.compute(*inputs)
+
+    def cost(self) -> int:
+        """Return the multiply-accumulates of one run; 0 for ops that do none."""
+        return 0
+
+    # --- names
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the tensors this op makes."""
+        return names_of(self)
+
+    @property
+    def tensor_name(self) -> str:
+        """The name of the op's first tensor."""
+        return self.names[0]
+
+    # --- verification
+
+    def require(self, condition: bool, label: str, detail: str) -> None:
+        """Raise the constraint `label` (C1, C2, … in the class's docstring) where `condition` does not hold."""
+        if not condition:
+            raise VerifyException(f"{constraints(type(self))[label]} ({label}: {detail})")
+
+    def check_fields(self) -> None:
+        """Check that every attribute is known, present and of its type."""
+        for name, declared in self.fields.items():
+            if problem := declared.problem(self.attributes.get(name)):
+                raise VerifyException(problem)
+        if unknown := sorted(set(self.attributes) - set(self.fields)):
+            raise VerifyException(f"has no attribute {unknown[0]}, it has {', '.join(sorted(self.fields)) or 'none'}")
+
+    def check_operands(self) -> None:
+        """Check the number of operands and that only optional ones are `none`."""
+        wanted = self.inputs
+        variadic = wanted[-1:] and wanted[-1].endswith("*")
+        count = len(self.operands)
+        if count != len(wanted) and not (variadic and count >= len(wanted)):
+            raise VerifyException(f"has {count} operands, want {', '.join(wanted) or 'none'}")
+        for name, value in zip(wanted, self.operands, strict=False):
+            if is_none(value) and not name.endswith("?"):
+                raise VerifyException(f"operand {name} is none")
+            if not is_none(value) and not isinstance(value.type, TensorType):
+                raise VerifyException(f"operand {name} is not a tensor")
+
+    def verify_(self) -> None:
+        """Check attributes, operands, constraints and the inferred result shapes."""
+        self.check_fields()
+        inferred = self.infer()
+        if len(inferred) != len(self.results):
+            raise VerifyException(f"has {len(self.results)} results, want {len(inferred)}")
+        for result, wanted in zip(self.results, inferred, strict=True):
+            if shape_of(result) != shape_of(wanted):
+                raise VerifyException(f"result has shape {shape_of(result)}, want {shape_of(wanted)}")
+        if not (isinstance(self.location, FusedLoc | NameLoc) and len(_all_names(self)) >= len(self.results)):
+            raise VerifyException("has no name: every tensor needs loc(\"name\")")
+
+    def operand_named(self, name: str) -> SSAValue | None:
+        """Return an operand by the name it has in `inputs`, None where it is absent."""
+        index = [n.rstrip("?*") for n in self.inputs].index(name)
+        value = self.operands[index]
+        return None if is_none(value) else value
+
+    def attribute_values(self) -> dict[str, Any]:
+        """Return the attributes that are set, as Python values."""
+        return {n: f.decode(self.attributes[n]) for n, f in self.fields.items() if n in self.attributes}
+
+
+INTERNAL = NameLoc(StringAttr("internal"), NoneAttr())
+"""Stands inside the location of a tensor that the source model does not have: `loc("x"("internal"))`."""
+
+
+def location(names: Sequence[str], fused: Sequence[str] = (), internal: bool = False) -> NameLoc | FusedLoc:
+    """Return the location of an op that makes the tensors `names` and swallowed the tensors `fused`."""
+    inside = INTERNAL if internal else NoneAttr()
+    places = [NameLoc(StringAttr(name), inside) for name in [*dict.fromkeys(fused), *names]]
+    return places[0] if len(places) == 1 else FusedLoc(ArrayAttr(places), NoneAttr())
+
+
+def is_internal(op: Operation) -> bool:
+    """Tell whether the tensors of `op` are not in the source model."""
+    place = op.location
+    last = place.locations.data[-1] if isinstance(place, FusedLoc) else place  # type: ignore[attr-defined]
+    return isinstance(last, NameLoc) and last.location == INTERNAL
+
+
+def names_of(op: Operation) -> list[str]:
+    """Return the names of an op's results: the last ones of its location."""
+    count = max(1, len(op.results))
+    return _all_names(op)[-count:]
+
+
+def fused_of(op: Operation) -> list[str]:
+    """Return the names of the source model's tensors that an op swallowed."""
+    return _all_names(op)[: -max(1, len(op.results))]
+
+
+def absorb(op: Operation, swallowed: Sequence[str]) -> None:
+    """Note in the location of `op` that it also stands for the tensors `swallowed`."""
+    names = names_of(op)
+    op.location = location(names, [n for n in (*swallowed, *fused_of(op)) if n not in names], is_internal(op))
+
+
+def rename(op: Operation, names: Sequence[str]) -> None:
+    """Give the results of `op` new names; the old ones are kept as fused."""
+    old = [n for n in (*fused_of(op), *names_of(op)) if n not in names]
+    op.location = location(names, old)
+
+
+def value_name(value: SSAValue) -> str:
+    """Return the name of a tensor value."""
+    owner = value.owner
+    assert isinstance(owner, Operation)
+    return names_of(owner)[list(owner.results).index(value)]  # type: ignore[arg-type]
+
+
+@cache
+def constraints(cls: type) -> dict[str, str]:
+    """Return the numbered constraints of an op class and its bases: label → text."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        found.update(re.findall(r"^\s*(C\d+): (.+)$", base.__doc__ or "", re.MULTILINE))
+    return found
+
+
+def none_type() -> Attribute:
+    """Return the type of an absent operand."""
+    return NONE
+
+
+def _all_names(op: Operation) -> list[str]:
+    place = op.location
+    if isinstance(place, NameLoc):
+        return [place.desc.data]
+    if isinstance(place, FusedLoc):
+        return [p.desc.data for p in place.locations if isinstance(p, NameLoc)]  # type: ignore[attr-defined]
+    return [""]

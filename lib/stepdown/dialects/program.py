@@ -1,0 +1,206 @@
+"""A module with its weights: what the tools read, transform and write.
+
+`NAME.mlir` names its weight file (an npz beside it) and that file's SHA-256; every output has its own.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, i1
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Region, SSAValue
+
+from stepdown.dialects.op import TensorOp, location, value_name
+from stepdown.dialects.text import parse_module, print_module, verify
+from stepdown.dialects.top.source import Input
+from stepdown.errors import InputError
+from stepdown.files.atomic import write_text
+from stepdown.files.hashes import sha256_file
+from stepdown.files.npz import NpzFile, write_npz
+
+
+class State:
+    """How far a module has come (`module.state`)."""
+
+    TOP_F32 = "TOP_F32"
+    TOP_CALIBRATED = "TOP_CALIBRATED"
+    TPU_LOWERED = "TPU_LOWERED"
+    TPU_ADDRESSED = "TPU_ADDRESSED"
+
+
+class Weights(MutableMapping[str, np.ndarray]):
+    """Named constants: those of a file are read when asked for, new ones are held."""
+
+    def __init__(self, file: NpzFile | None = None) -> None:
+        self._file = file
+        self._held: dict[str, np.ndarray | None] = dict.fromkeys(file) if file else {}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        held = self._held[key]
+        if held is None:
+            assert self._file is not None
+            held = self._held[key] = self._file[key]
+        return held
+
+    def __setitem__(self, key: str, value: np.ndarray) -> None:
+        self._held[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._held[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._held
+
+
+class Program:
+    """A verified module, its `main` function and its weights."""
+
+    def __init__(self, module: ModuleOp, weights: Weights, path: str = "") -> None:
+        self.module, self.weights, self.path = module, weights, path
+        functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
+        if not functions:
+            raise InputError("the module holds no function", path)
+        self.main = functions[0]
+
+    @classmethod
+    def empty(cls, name: str, inputs: Mapping[str, Attribute], platform: str) -> "Program":
+        """Return a program named `name` with the given arguments and nothing in it yet."""
+        block = Block(arg_types=list(inputs.values()))
+        for argument, tensor in zip(block.args, inputs, strict=True):
+            argument.location = location([tensor])
+        main = FuncOp("main", (list(inputs.values()), []), Region(block))
+        program = cls(ModuleOp([main], sym_name=StringAttr(name)), Weights())
+        program["platform"], program["state"] = platform, State.TOP_F32
+        return program
+
+    # --- module attributes
+
+    def __getitem__(self, key: str) -> str:
+        """Return the module attribute `module.KEY`, '' where it is not set."""
+        attribute = self.module.attributes.get(f"module.{key}")
+        if isinstance(attribute, IntegerAttr):
+            return "true" if attribute.value.data else "false"
+        return attribute.data if isinstance(attribute, StringAttr) else ""
+
+    def __setitem__(self, key: str, value: str | bool) -> None:
+        attribute: Attribute = IntegerAttr(int(value), i1) if isinstance(value, bool) else StringAttr(value)
+        self.module.attributes[f"module.{key}"] = attribute
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.module.sym_name.data if self.module.sym_name else "network"
+
+    # --- ops
+
+    @property
+    def block(self) -> Block:
+        """The one block of `main`."""
+        return self.main.body.block
+
+    @property
+    def ops(self) -> list[TensorOp]:
+        """The ops of `main` in order, without the return."""
+        return [op for op in self.block.ops if isinstance(op, TensorOp)]
+
+    @property
+    def results(self) -> tuple[SSAValue, ...]:
+        """The values that `main` returns."""
+        last = self.block.last_op
+        return tuple(last.operands) if isinstance(last, ReturnOp) else ()
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the network's outputs."""
+        return [value_name(v) for v in self.results]
+
+    @property
+    def input_ops(self) -> list[TensorOp]:
+        """The input ops, in the order of the arguments."""
+        return [op for op in self.ops if op.name.endswith(".Input")]
+
+    @property
+    def preprocessing(self) -> dict[str, dict[str, Any]]:
+        """By input name, the attributes that say how an image becomes that input."""
+        return {
+            value_name(op.results[0]): {**op.attribute_values(), "shape": list(op.results[0].type.get_shape())}  # type: ignore[attr-defined]
+            for op in self.input_ops
+            if op.preprocess  # type: ignore[attr-defined]
+        }
+
+    def add(self, op: TensorOp) -> SSAValue:
+        """Append an op and return its first result."""
+        self.block.add_op(op)
+        return op.results[0]
+
+    def finish(self, results: list[SSAValue]) -> None:
+        """End `main` by returning `results`."""
+        if isinstance(self.block.last_op, ReturnOp):
+            self.block.last_op.erase()
+        self.block.add_op(ReturnOp(*results))
+        self.main.update_function_type()
+
+    # --- files
+
+    def write(self, path: str | os.PathLike[str], weight_file: str = "") -> Path:
+        """Write the weights, then the text that names them; returns the weight file's path."""
+        verify(self.module, str(path))
+        target = Path(path)
+        weights = target.with_name(weight_file or f"{target.stem}_weight.npz")
+        used = [op.key for op in self.ops if op.name.endswith(".Weight")]  # type: ignore[attr-defined]
+        write_npz(weights, {key: self.weights[key] for key in dict.fromkeys(used)})
+        self["weight_file"], self["weight_sha256"] = weights.name, sha256_file(weights)
+        write_text(target, print_module(self.module))
+        return weights
+
+
+def read_program(path: str | os.PathLike[str]) -> Program:
+    """Read `NAME.mlir` and open the weight file it names.
+
+    Raises:
+        InputError: a file is missing or malformed, the weight file is another one than the text was written with,
+            or a weight that the text uses is not in it or has another shape.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise InputError("is a directory" if source.is_dir() else "no such file", str(path), "give an .mlir file")
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"not MLIR text ({error})", str(path)) from None
+    program = Program(parse_module(text, str(path)), Weights(), str(path))
+    if program["weight_file"]:
+        program.weights = _open_weights(program, source.parent / Path(program["weight_file"]).name)
+    _check_weights(program)
+    return program
+
+
+def _open_weights(program: Program, path: Path) -> Weights:
+    file = NpzFile(path)
+    wanted = program["weight_sha256"]
+    if wanted and sha256_file(path) != wanted:
+        raise InputError(f"is not the weight file that {program.path} was written with (SHA-256 differs)", str(path))
+    return Weights(file)
+
+
+def _check_weights(program: Program) -> None:
+    for op in program.ops:
+        if op.name.endswith(".Weight"):
+            key: str = op.key  # type: ignore[attr-defined]
+            if key not in program.weights:
+                raise InputError(f"weight '{key}' is not in {program['weight_file'] or 'any weight file'}", program.path)
+
+
+def input_name(op: TensorOp) -> str:
+    """Return the name of the tensor an input op makes."""
+    assert isinstance(op, Input)
+    return op.tensor_name

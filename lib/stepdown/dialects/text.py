@@ -1,0 +1,100 @@
+"""MLIR text to a module and back.
+
+Written in generic form, one op a line, attributes sorted, locations inline: the same module gives the same bytes, and
+`mlir-opt --allow-unregistered-dialect` reads it. What mlir-opt writes is read back: its `#loc1 = loc(…)` alias lines,
+which may follow their use, are moved to the front.
+"""
+
+import io
+import re
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import Builtin, ModuleOp
+from xdsl.dialects.func import Func
+from xdsl.ir import Operation
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import ParseError, VerifyException
+
+from stepdown.dialects.op import TensorOp, names_of
+from stepdown.dialects.quant import QUANT
+from stepdown.errors import InputError
+
+_LOCATION_ALIAS = re.compile(r"^#\w+ = loc\(.*\)$\n?", re.MULTILINE)
+MAX_TEXT_BYTES = 1 << 30
+
+
+def context() -> Context:
+    """Return a context that knows our dialects; the TPU dialect is loaded when a text first uses it."""
+    known = Context()
+    for dialect in (Builtin, Func, QUANT):
+        known.load_dialect(dialect)
+    known.register_dialect("top", _top)
+    known.register_dialect("tpu", _tpu)
+    return known
+
+
+def parse_module(text: str, source: str = "input") -> ModuleOp:
+    """Parse MLIR text into a verified module.
+
+    Raises:
+        InputError: `source` holds no module, or one that breaks a constraint; names the line, or the op and tensor.
+    """
+    hoisted = "".join(_LOCATION_ALIAS.findall(text)) + _LOCATION_ALIAS.sub("", text)
+    try:
+        module = Parser(context(), hoisted, source).parse_module()
+    except ParseError as error:
+        raise InputError(_first_line(error), source, "give an .mlir file written by model_transform.py or tpuc-opt") from None
+    except (VerifyException, RecursionError, ValueError, AssertionError, KeyError, IndexError, TypeError) as error:
+        raise InputError(f"not a valid module ({_first_line(error)})", source) from None
+    verify(module, source)
+    return module
+
+
+def verify(module: ModuleOp, source: str = "") -> None:
+    """Verify every op of a module.
+
+    Raises:
+        InputError: in one line, the op, the tensor it makes and the constraint it breaks.
+    """
+    for op in module.walk():
+        try:
+            op.verify(verify_nested_ops=False)
+        except VerifyException as error:
+            raise InputError(f"{describe(op)}: {_first_line(error)}", source) from None
+
+
+def print_module(module: ModuleOp) -> str:
+    """Return the module as text; the same module gives the same bytes."""
+    for op in module.walk():
+        op.attributes = dict(sorted(op.attributes.items()))
+    stream = io.StringIO()
+    Printer(stream, print_debuginfo=True).print_op(module)
+    return stream.getvalue() + "\n"
+
+
+def describe(op: Operation) -> str:
+    """Return an op as users see it: `top.Conv loc("conv1_Conv")`."""
+    name = names_of(op)[0] if isinstance(op, TensorOp) else ""
+    return f'{op.name} loc("{name}")' if name else op.name
+
+
+def _first_line(error: Exception) -> str:
+    """Return the line of an error that says what is wrong; a parser's has the place in front and a picture below."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, ParseError) and len(lines) > 1:
+        message = lines[-1].lstrip("^- ").strip() or lines[1]
+        return f"{lines[0].rsplit('/', 1)[-1]}: {message}"
+    return lines[0] if lines else type(error).__name__
+
+
+def _top():  # type: ignore[no-untyped-def]
+    from stepdown.dialects.top import TOP
+
+    return TOP
+
+
+def _tpu():  # type: ignore[no-untyped-def]
+    from stepdown.dialects.tpu import TPU
+
+    return TPU

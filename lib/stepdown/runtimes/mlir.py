@@ -1,0 +1,114 @@
+"""Runs `.mlir` files of both dialects on the reference interpreter."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from stepdown.dialects.op import TensorOp, fused_of, is_internal, value_name
+from stepdown.dialects.program import Program, read_program
+from stepdown.dialects.types import DTYPES, quant_of, shape_of, storage_of
+from stepdown.errors import InputError
+from stepdown.files.hashes import sha256_file
+from stepdown.files.npz import NpzMetadata, TensorInfo
+from stepdown.numerics.quantize import dequantize
+from stepdown.runtimes.interpreter import Interpreter
+from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
+
+
+class MlirRunner:
+    """A program on the reference interpreter."""
+
+    def __init__(self, model: str | os.PathLike[str] | Program, options: RunnerOptions | None = None) -> None:
+        self.program = model if isinstance(model, Program) else read_program(model)
+        self._interpreter = Interpreter(self.program)
+
+    @property
+    def preprocessing(self) -> dict[str, dict[str, Any]]:
+        """By input name, the preprocessing stored in the module."""
+        return self.program.preprocessing
+
+    @property
+    def metadata(self) -> NpzMetadata:
+        """What every tensor of the program means."""
+        tensors = {value_name(v): tensor_info(v) for op in self.program.ops if _dumped(op) for v in op.results}
+        path = self.program.path
+        return NpzMetadata(tensors, tuple(self.program.output_names), os.path.basename(path), sha256_file(path) if path else "")
+
+    def inputs(self) -> list[TensorSpec]:
+        """The network's inputs."""
+        return [_spec(op.results[0]) for op in self.program.input_ops]
+
+    def outputs(self) -> list[TensorSpec]:
+        """The network's outputs."""
+        return [_spec(v) for v in self.program.results]
+
+    def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
+        """Run once; every tensor in its own type where `wanted` is "all", else the outputs."""
+        arguments = self._arguments(tensors)
+        dumped: Tensors = {}
+
+        def keep(op: TensorOp, index: int, array: np.ndarray) -> None:
+            dumped[op.names[index]] = as_stored(array, op.results[index])
+
+        results = self._interpreter.run(arguments, keep if wanted == "all" else None)
+        if wanted == "all":
+            return dumped
+        return {value_name(v): as_stored(a, v) for v, a in zip(self.program.results, results, strict=True)}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
+        matched = match_inputs(given, self.inputs(), self.program.path)
+        return {name: _argument(matched[name], op.results[0], self.program.path) for name, op in zip(matched, self.program.input_ops, strict=True)}
+
+
+def tensor_info(value: SSAValue) -> TensorInfo:
+    """Return what a tensor of a program stores."""
+    op, params = value.owner, quant_of(value)
+    assert isinstance(op, TensorOp)
+    common = {"fused": tuple(fused_of(op)), "view_of": getattr(op, "view_of", ""), "internal": is_internal(op)}
+    if params is None:
+        return TensorInfo(storage_of(value), **common)
+    scale = list(params.scale) if isinstance(params.scale, tuple) else params.scale
+    return TensorInfo(params.type, scale, params.zero_point, params.axis, **common)
+
+
+def as_stored(array: np.ndarray, value: SSAValue) -> np.ndarray:
+    """Return an interpreter's array in its storage type for a dump; bf16 stays float32."""
+    return array.astype(np.float16) if storage_of(value) == "f16" else array
+
+
+def as_float(array: np.ndarray, value: SSAValue) -> np.ndarray:
+    """Return a tensor's real values as float32."""
+    params = quant_of(value)
+    return dequantize(array, params) if params else array.astype(np.float32, copy=False)
+
+
+def _dumped(op: TensorOp) -> bool:
+    return not op.name.endswith((".Weight", ".None"))
+
+
+def _spec(value: SSAValue) -> TensorSpec:
+    return TensorSpec(value_name(value), shape_of(value), tensor_info(value))
+
+
+def _argument(array: np.ndarray, value: SSAValue, where: str) -> np.ndarray:
+    """Return an input in the type its op wants; only float widths and integer widths are converted."""
+    wanted = DTYPES[storage_of(value)]
+    if array.dtype == wanted:
+        return array
+    both_float = np.issubdtype(array.dtype, np.floating) and np.issubdtype(wanted, np.floating)
+    if both_float or np.can_cast(array.dtype, wanted, "safe") or _fits(array, wanted):
+        return array.astype(wanted)
+    raise InputError(f"input '{value_name(value)}' is {array.dtype}, want {wanted}", where, "convert it with npz_tool.py")
+
+
+def _fits(array: np.ndarray, wanted: np.dtype) -> bool:
+    if not (np.issubdtype(array.dtype, np.integer) and np.issubdtype(wanted, np.integer)) or not array.size:
+        return False
+    limits = np.iinfo(wanted)
+    return bool(array.min() >= limits.min and array.max() <= limits.max)

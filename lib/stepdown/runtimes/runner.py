@@ -1,0 +1,79 @@
+"""The one protocol by which every tool runs every kind of model file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from stepdown.errors import InputError
+from stepdown.files.npz import NpzMetadata, TensorInfo, closest
+
+Tensors = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A network input or output: its name, shape (None for a size that is not fixed) and what is stored in it."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    info: TensorInfo
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """Options of a runner; a kind of file reads those it has."""
+
+    threads: int = 0
+
+
+class Runner(Protocol):
+    """An opened model."""
+
+    @property
+    def preprocessing(self) -> dict[str, dict[str, Any]]:
+        """By input name, the attributes that say how an image becomes that input; empty where the file says nothing."""
+
+    @property
+    def metadata(self) -> NpzMetadata:
+        """What the tensors of the last run mean."""
+
+    def inputs(self) -> list[TensorSpec]:
+        """The network's inputs."""
+
+    def outputs(self) -> list[TensorSpec]:
+        """The network's outputs."""
+
+    def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
+        """Run once; return the outputs, or every tensor where `wanted` is "all"."""
+
+    def close(self) -> None:
+        """Release the model."""
+
+
+def match_inputs(given: Mapping[str, np.ndarray], specs: list[TensorSpec], where: str) -> Tensors:
+    """Return the given tensors under the names of the network's inputs, in their order, shapes checked.
+
+    Raises:
+        InputError: an input is missing, has another shape, or a tensor belongs to no input.
+    """
+    names = [spec.name for spec in specs]
+    for name in given:
+        if name not in names:
+            raise InputError(f"the model has no input '{name}'", where, closest(name, names))
+    matched = {}
+    for spec in specs:
+        if spec.name not in given:
+            raise InputError(f"input '{spec.name}' is missing", where, f"give it among {', '.join(given) or 'nothing'}")
+        matched[spec.name] = _checked(given[spec.name], spec, where)
+    return matched
+
+
+def _checked(value: np.ndarray, spec: TensorSpec, where: str) -> np.ndarray:
+    fits = len(value.shape) == len(spec.shape) and all(w in (None, g) for w, g in zip(spec.shape, value.shape, strict=True))
+    if not fits:
+        raise InputError(f"input '{spec.name}' has shape {value.shape}, want {spec.shape}", where)
+    if value.dtype == object:
+        raise InputError(f"input '{spec.name}' holds Python objects, want numbers", where)
+    return value
