@@ -148,7 +148,7 @@ class TensorOp(Operation):
             if shape_of(result) != shape_of(wanted):
                 raise VerifyException(f"result has shape {shape_of(result)}, want {shape_of(wanted)}")
         if not (isinstance(self.location, FusedLoc | NameLoc) and len(_all_names(self)) >= len(self.results)):
-            raise VerifyException("has no name: every tensor needs loc(\"name\")")
+            raise VerifyException('has no name: every tensor needs loc("name")')
 
     def operand_named(self, name: str) -> SSAValue | None:
         """Return an operand by the name it has in `inputs`, None where it is absent."""

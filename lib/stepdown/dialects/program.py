@@ -197,7 +197,9 @@ def _check_weights(program: Program) -> None:
         if op.name.endswith(".Weight"):
             key: str = op.key  # type: ignore[attr-defined]
             if key not in program.weights:
-                raise InputError(f"weight '{key}' is not in {program['weight_file'] or 'any weight file'}", program.path)
+                raise InputError(
+                    f"weight '{key}' is not in {program['weight_file'] or 'any weight file'}", program.path
+                )
 
 
 def input_name(op: TensorOp) -> str:

@@ -44,7 +44,9 @@ def parse_module(text: str, source: str = "input") -> ModuleOp:
     try:
         module = Parser(context(), hoisted, source).parse_module()
     except ParseError as error:
-        raise InputError(_first_line(error), source, "give an .mlir file written by model_transform.py or tpuc-opt") from None
+        raise InputError(
+            _first_line(error), source, "give an .mlir file written by model_transform.py or tpuc-opt"
+        ) from None
     except (VerifyException, RecursionError, ValueError, AssertionError, KeyError, IndexError, TypeError) as error:
         raise InputError(f"not a valid module ({_first_line(error)})", source) from None
     verify(module, source)

@@ -77,7 +77,10 @@ def deconvolve(
     products = products.reshape(len(x), group * w.shape[1], *kernel, *x.shape[2:])
     out = np.zeros((len(x), group * w.shape[1], *size), x.dtype)
     for at in itertools.product(*map(range, kernel)):
-        place = [slice(i * d, i * d + s * (n - 1) + 1, s) for i, d, s, n in zip(at, dilations, strides, x.shape[2:], strict=True)]
+        place = [
+            slice(i * d, i * d + s * (n - 1) + 1, s)
+            for i, d, s, n in zip(at, dilations, strides, x.shape[2:], strict=True)
+        ]
         out[:, :, *place] += products[:, :, *at]
     return out[:, :, *(slice(p, p + o) for p, o in zip(pads[:rank], output_shape, strict=True))]
 

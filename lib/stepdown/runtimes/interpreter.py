@@ -53,7 +53,11 @@ class Interpreter:
         seen: set[SSAValue] = set()
         dead: list[list[SSAValue]] = []
         for op in reversed(self._steps):
-            last = [v for v in dict.fromkeys([*op.operands, *op.results]) if v not in seen and v not in kept and not _absent(v)]
+            last = [
+                v
+                for v in dict.fromkeys([*op.operands, *op.results])
+                if v not in seen and v not in kept and not _absent(v)
+            ]
             seen.update(last)
             dead.append(last)
         return dead[::-1]

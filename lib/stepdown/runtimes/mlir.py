@@ -35,7 +35,9 @@ class MlirRunner:
         """What every tensor of the program means."""
         tensors = {value_name(v): tensor_info(v) for op in self.program.ops if _dumped(op) for v in op.results}
         path = self.program.path
-        return NpzMetadata(tensors, tuple(self.program.output_names), os.path.basename(path), sha256_file(path) if path else "")
+        return NpzMetadata(
+            tensors, tuple(self.program.output_names), os.path.basename(path), sha256_file(path) if path else ""
+        )
 
     def inputs(self) -> list[TensorSpec]:
         """The network's inputs."""
@@ -63,7 +65,10 @@ class MlirRunner:
 
     def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
         matched = match_inputs(given, self.inputs(), self.program.path)
-        return {name: _argument(matched[name], op.results[0], self.program.path) for name, op in zip(matched, self.program.input_ops, strict=True)}
+        return {
+            name: _argument(matched[name], op.results[0], self.program.path)
+            for name, op in zip(matched, self.program.input_ops, strict=True)
+        }
 
 
 def tensor_info(value: SSAValue) -> TensorInfo:
@@ -104,7 +109,9 @@ def _argument(array: np.ndarray, value: SSAValue, where: str) -> np.ndarray:
     both_float = np.issubdtype(array.dtype, np.floating) and np.issubdtype(wanted, np.floating)
     if both_float or np.can_cast(array.dtype, wanted, "safe") or _fits(array, wanted):
         return array.astype(wanted)
-    raise InputError(f"input '{value_name(value)}' is {array.dtype}, want {wanted}", where, "convert it with npz_tool.py")
+    raise InputError(
+        f"input '{value_name(value)}' is {array.dtype}, want {wanted}", where, "convert it with npz_tool.py"
+    )
 
 
 def _fits(array: np.ndarray, wanted: np.dtype) -> bool:

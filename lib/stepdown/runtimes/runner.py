@@ -71,7 +71,9 @@ def match_inputs(given: Mapping[str, np.ndarray], specs: list[TensorSpec], where
 
 
 def _checked(value: np.ndarray, spec: TensorSpec, where: str) -> np.ndarray:
-    fits = len(value.shape) == len(spec.shape) and all(w in (None, g) for w, g in zip(spec.shape, value.shape, strict=True))
+    fits = len(value.shape) == len(spec.shape) and all(
+        w in (None, g) for w, g in zip(spec.shape, value.shape, strict=True)
+    )
     if not fits:
         raise InputError(f"input '{spec.name}' has shape {value.shape}, want {spec.shape}", where)
     if value.dtype == object:

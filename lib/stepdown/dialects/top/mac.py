@@ -87,7 +87,9 @@ class ConvTranspose(Window):
         """Return [N, O, *S']."""
         self.check_window(input, filter)
         rank, channels = len(input) - 2, filter[1] * self.group
-        self.require(input[1] == filter[0] and filter[0] % self.group == 0, "C3", f"{input[1]} channels, filter {filter}")
+        self.require(
+            input[1] == filter[0] and filter[0] % self.group == 0, "C3", f"{input[1]} channels, filter {filter}"
+        )
         self.require(bias is None or bias == (channels,), "C4", f"{bias}")
         size = tuple(
             self.strides[i] * (input[2 + i] - 1) + self.output_padding[i] + self.dilations[i] * (filter[2 + i] - 1) + 1

@@ -1,0 +1,1 @@
+"""Foreign model formats: a loader each, and tables that map their ops to TOP ops."""

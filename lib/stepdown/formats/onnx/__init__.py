@@ -1,0 +1,1 @@
+"""ONNX: loading and simplifying a model, importing it into TOP, writing TOP back."""

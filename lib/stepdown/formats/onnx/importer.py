@@ -1,0 +1,171 @@
+"""ONNX graph → TOP program."""
+
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+import stepdown.formats.onnx
+from stepdown.dialects.op import TensorOp, rename
+from stepdown.dialects.program import Program
+from stepdown.dialects.top.move import Reshape
+from stepdown.dialects.top.source import Input, Weight
+from stepdown.dialects.types import shape_of, storage_of_dtype, tensor
+from stepdown.errors import InputError, UnsupportedModel
+from stepdown.formats.onnx.node import Graph, Node
+from stepdown.formats.onnx.rules import RULES
+
+if TYPE_CHECKING:
+    import onnx
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+def import_model(
+    model: "onnx.ModelProto", name: str, preprocessing: Mapping[str, Mapping[str, Any]] | None = None
+) -> Program:
+    """Import an ONNX model whose input shapes are fixed.
+
+    `preprocessing` holds, by input name, the attributes of `top.Input`.
+
+    Raises:
+        UnsupportedModel: names **all** operators we cannot import, with counts, or the node that breaks a constraint.
+        InputError: an input shape is not fixed, or the graph is malformed.
+    """
+    _load_rules()
+    graph = model.graph
+    refuse_unsupported(graph.node)
+    inputs = _input_types(graph)
+    program = Program.empty(name, inputs, "ONNX")
+    state = Graph(program, _opset(model))
+    for argument, tensor_name in zip(program.block.args, inputs, strict=True):
+        attributes = (preprocessing or {}).get(tensor_name, {})
+        state.values[tensor_name] = program.add(Input.build(tensor_name, [argument], **attributes))
+    for initializer in graph.initializer:
+        state.values[initializer.name] = state.weight(_array(initializer), initializer.name)
+    for node in graph.node:
+        _import_node(state, node)
+    program.finish(_outputs(state, [o.name for o in graph.output]))
+    drop_unused(program)
+    return program
+
+
+def refuse_unsupported(nodes: "Sequence[onnx.NodeProto]") -> None:
+    """Raise UnsupportedModel naming every operator that has no import rule, with how often it occurs."""
+    _load_rules()
+    missing = Counter(
+        f"{node.domain}.{node.op_type}" if node.domain not in DEFAULT_DOMAINS else node.op_type
+        for node in nodes
+        if node.op_type not in RULES or node.domain not in DEFAULT_DOMAINS
+    )
+    if missing:
+        listed = ", ".join(f"{op} ×{count}" for op, count in sorted(missing.items()))
+        raise UnsupportedModel(f"unsupported operators: {listed}", fix="cut the model before them or rewrite them")
+
+
+def drop_unused(program: Program) -> None:
+    """Erase ops whose results nobody reads; inputs stay."""
+    for op in reversed(program.ops):
+        if not isinstance(op, Input) and not any(r.uses for r in op.results):
+            op.detach()
+            op.erase()
+
+
+@cache
+def _load_rules() -> None:
+    """Import every `*_rules` module of this folder: each registers the operators it knows."""
+    for module in pkgutil.iter_modules(stepdown.formats.onnx.__path__):
+        if module.name.endswith("_rules"):
+            importlib.import_module(f"stepdown.formats.onnx.{module.name}")
+
+
+def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
+    for name in proto.input:
+        if name and name not in state.values:
+            raise InputError(
+                f"reads the tensor '{name}' that nothing before it makes", f"node {proto.op_type} '{proto.name}'"
+            )
+    node = Node(state, proto.op_type, proto.input, proto.output, {a.name: _attribute(a) for a in proto.attribute})
+    results = RULES[proto.op_type](node)
+    results = list(results) if isinstance(results, list | tuple) else [results]
+    for name, value in zip([n for n in proto.output if n], results, strict=False):
+        if name in state.values:
+            raise InputError(f"the tensor '{name}' is made twice", f"node {proto.op_type} '{proto.name}'")
+        state.values[name] = value
+
+
+def _outputs(state: Graph, names: Sequence[str]) -> list[SSAValue]:
+    """Return the network's results, each a tensor of its own that carries the output's name."""
+    taken: set[SSAValue] = set()
+    results = []
+    for name in names:
+        if name not in state.values:
+            raise InputError(f"nothing makes the output '{name}'")
+        value = _named_output(state, name, taken)
+        taken.add(value)
+        results.append(value)
+    return results
+
+
+def _named_output(state: Graph, name: str, taken: set[SSAValue]) -> SSAValue:
+    """Return the value of an output; an input, a constant or a value that is an output already is copied."""
+    value, alias = state.values[name], state.aliases.get(name)
+    owner = value.owner
+    if isinstance(owner, Weight | Input) or value in taken:
+        copy = Reshape.build(alias or f"{name}_Identity", [value], shape=shape_of(value))
+        return state.program.add(copy)
+    if alias and isinstance(owner, TensorOp) and len(owner.results) == 1:
+        rename(owner, [alias])
+    return value
+
+
+def _input_types(graph: "onnx.GraphProto") -> dict[str, Any]:
+    """Return the tensor types of the true inputs (older models list initializers among them)."""
+    import onnx
+
+    constants = {i.name for i in graph.initializer}
+    types = {}
+    for value in graph.input:
+        if value.name in constants:
+            continue
+        field = value.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else 0 for d in field.shape.dim]
+        if not value.type.HasField("tensor_type") or not field.HasField("shape") or any(d <= 0 for d in shape):
+            listed = [d.dim_value or d.dim_param or "?" for d in field.shape.dim]
+            raise InputError(
+                f"input '{value.name}' has no fixed shape: {listed}", fix="give --input_shapes [[1,3,224,224]]"
+            )
+        types[value.name] = tensor(shape, storage_of_dtype(onnx.helper.tensor_dtype_to_np_dtype(field.elem_type)))
+    return types
+
+
+def _opset(model: "onnx.ModelProto") -> int:
+    return max((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), default=1)
+
+
+def _array(proto: "onnx.TensorProto") -> np.ndarray:
+    from onnx import numpy_helper
+
+    try:
+        return numpy_helper.to_array(proto)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"cannot be read ({error})", f"initializer '{proto.name}'") from None
+
+
+def _attribute(proto: "onnx.AttributeProto") -> Any:
+    """Return an attribute as a Python value; strings decoded, tensors as arrays, graphs as they are."""
+    from onnx import AttributeProto, helper
+
+    if proto.type == AttributeProto.TENSOR:
+        return _array(proto.t)
+    value = helper.get_attribute_value(proto)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list | tuple) and value and isinstance(value[0], bytes):
+        return [v.decode("utf-8", "replace") for v in value]
+    return list(value) if proto.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
