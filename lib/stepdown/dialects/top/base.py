@@ -1,7 +1,6 @@
 """The base classes of TOP ops and the registry that the generic tests, the importers and the TPU dialect read."""
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,13 +12,19 @@ from stepdown.dialects.types import Shape
 TOP_OPS: dict[str, type["TopOp"]] = {}
 """Every TOP op class by its class name."""
 
+Example = tuple[list[Any], dict[str, Any]]
+"""Operand arrays (None for an absent one) and attributes of an op."""
+
 
 class TopOp(TensorOp):
     """An op of the TOP dialect."""
 
     monotonic: ClassVar[bool] = False
-    example: ClassVar[Callable[[Any], tuple[list[Any], dict[str, Any]]] | None] = None
-    """`example(rng)` returns operand arrays and attributes for the tests that run over the registry."""
+
+    @staticmethod
+    def example(rng: np.random.Generator) -> Example | None:
+        """Return operand arrays and attributes for the tests that run over the registry, None to be sampled there."""
+        return None
 
 
 def top_op(cls: type[TopOp]) -> type[TopOp]:

@@ -1,0 +1,52 @@
+"""Change of the element type."""
+
+import numpy as np
+
+from stepdown.dialects.fields import Str
+from stepdown.dialects.op import Arrays, Kind
+from stepdown.dialects.top.base import Example, TopOp, top_op
+from stepdown.dialects.types import DTYPES, FLOATS, Shape
+from stepdown.numerics.floats import ROUND
+
+
+@top_op
+class Cast(TopOp):
+    """The operand in the storage type `to`. Source: ONNX Cast.
+
+    Floats become integers by cutting off the fraction; what does not fit becomes the nearest integer that does and
+    NaN becomes 0, on every machine (ONNX leaves both open). Integers keep their low bits. Only 0 becomes false.
+    """
+
+    kind = Kind.FLOAT
+    to = Str(choices=tuple(DTYPES))
+
+    @staticmethod
+    def example(rng: np.random.Generator) -> Example:
+        """Return operands and attributes for the tests."""
+        return [rng.normal(size=(2, 3)) * 100], {"to": "i8"}
+
+    def shapes(self, input: Shape) -> list[Shape]:
+        """Return the shape of the operand."""
+        return [input]
+
+    def elements(self, count: int) -> list[str]:
+        """Return `to`."""
+        return [self.to] * count
+
+    def compute(self, input: np.ndarray) -> Arrays:
+        """Return the converted operand; 16-bit floats are held as float32."""
+        if self.to in ROUND and self.to != "f32":
+            wide = input if input.dtype == np.float64 else input.astype(np.float32)
+            return [ROUND[self.to](wide)]
+        if self.to in FLOATS or self.to == "i1" or input.dtype.kind != "f":
+            return [input.astype(DTYPES[self.to])]
+        return [_to_integer(input, DTYPES[self.to])]
+
+
+def _to_integer(x: np.ndarray, wanted: np.dtype) -> np.ndarray:
+    """Return floats cut off to integers, saturated; NaN becomes 0."""
+    limits = np.iinfo(wanted)
+    whole = np.trunc(np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf))
+    low, high = whole <= float(limits.min), whole >= float(limits.max)
+    inside = np.where(low | high, 0.0, whole).astype(wanted)
+    return np.where(low, limits.min, np.where(high, limits.max, inside)).astype(wanted)
