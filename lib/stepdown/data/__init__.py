@@ -1,0 +1,1 @@
+"""From files to network inputs: image decoding, resizing, preprocessing, datasets and labels."""
