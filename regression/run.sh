@@ -40,4 +40,4 @@ bash build.sh --test
 install_mlir_opt
 source envsetup.sh
 workers=$(nproc)
-exec python -m pytest -n "$((workers < 4 ? workers : 4))" --dist worksteal "${arguments[@]}"
+exec pytest -n "$((workers < 4 ? workers : 4))" --dist worksteal "${arguments[@]}"

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REGRESSION = ROOT / "regression"
 PACKAGE = ROOT / "lib" / "stepdown"
 BIN = Path(sys.prefix) / "bin"
+_OUTER = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 _PATH = os.pathsep.join([str(ROOT / "tools"), str(BIN), os.environ["PATH"]])
 
 
@@ -23,9 +24,12 @@ def modules() -> list[Path]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return what `source envsetup.sh` gives, in a terminal of fixed width and language, and `more`."""
+    """Return what `source envsetup.sh` gives, in a terminal of fixed width and language, and `more`.
+
+    Python's own switches are left out: a tool must not depend on, say, PYTHONUNBUFFERED.
+    """
     fixed = {"STEPDOWN_ROOT": str(ROOT), "REGRESSION_PATH": str(REGRESSION), "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
-    return {**os.environ, "PATH": _PATH, **fixed, **more}
+    return {**_OUTER, "PATH": _PATH, **fixed, **more}
 
 
 def run(*command: str | Path, timeout_s: float = 120, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,8 @@ import pytest
 from checkout import environment
 from hypothesis import settings
 
+for name in set(os.environ) - set(environment()):
+    del os.environ[name]
 os.environ.update(environment())
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.load_profile("repeatable")
