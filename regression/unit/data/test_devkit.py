@@ -1,18 +1,16 @@
 import hashlib
-import os
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+from checkout import REGRESSION, ROOT, environment, run
 
 from stepdown.data.devkit import photo_name, read_classes, sort_photos
 from stepdown.data.matfile import read_table
 from stepdown.errors import InputError
 
 HERE = Path(__file__).parent
-VALPREP = HERE.parents[1] / "valprep.sh"
+VALPREP = REGRESSION / "valprep.sh"
 CLASSES = ["n02110185", "n02119789", "n02110185", "n02100735"]
 
 
@@ -111,12 +109,11 @@ def test_nothing_moves_while_photos_are_missing(val):
     assert not list(val.glob("n*"))
 
 
+NEXT = "next: model_eval_imagenet.py --model MODEL --dataset .\n"
+
+
 def valprep(folder, *arguments):
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(HERE.parents[2] / "lib")}
-    done = subprocess.run(
-        ["bash", VALPREP, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = run("bash", VALPREP, *arguments, cwd=folder, env=environment(PYTHONPATH=str(ROOT / "lib")))
     return done.returncode, done.stdout + done.stderr
 
 
@@ -124,9 +121,6 @@ def test_valprep_sorts_once(val, devkit):
     packed(devkit)
     assert valprep(val) == (0, "4 photos in 3 folders, 4 moved now\n" + NEXT)
     assert valprep(val) == (0, "4 photos in 3 folders, 0 moved now\n" + NEXT)
-
-
-NEXT = "next: model_eval_imagenet.py --model MODEL --dataset .\n"
 
 
 def test_valprep_names_what_is_missing(val, devkit, tmp_path):
