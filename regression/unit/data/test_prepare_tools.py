@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,16 +96,6 @@ def test_shapes_of_several_inputs():
     for text in ("", "[[]]", "[[1,x]]", "[[1,0]]", "1;2"):
         with pytest.raises(Exception, match="is not like"):
             shapes(text)
-
-
-def test_help_imports_no_numpy():
-    program = (
-        "import sys; from stepdown.cli.tool import run; run(sys.argv[1], ['--help']);"
-        "sys.exit('numpy' in sys.modules or 'PIL' in sys.modules)"
-    )
-    for tool in ("prepare_input", "prepare_dataset"):
-        done = subprocess.run([sys.executable, "-c", program, tool], capture_output=True, text=True, check=False)
-        assert (done.returncode, "examples:" in done.stdout) == (0, True)
 
 
 # --- prepare_input
