@@ -18,7 +18,7 @@ from stepdown.dialects.top.source import Input, Weight
 from stepdown.dialects.types import shape_of, storage_of_dtype, tensor
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.onnx.node import Graph, Node
-from stepdown.formats.onnx.rules import RULES
+from stepdown.formats.onnx.rules import REASONS, RULES
 
 if TYPE_CHECKING:
     import onnx
@@ -37,9 +37,9 @@ def import_model(
         UnsupportedModel: names **all** operators we cannot import, with counts, or the node that breaks a constraint.
         InputError: an input shape is not fixed, or the graph is malformed.
     """
-    _load_rules()
     graph = model.graph
     refuse_unsupported(graph.node)
+    _check_names(graph)
     inputs = _input_types(graph)
     program = Program.empty(name, inputs, "ONNX")
     state = Graph(program, _opset(model))
@@ -64,7 +64,9 @@ def refuse_unsupported(nodes: "Sequence[onnx.NodeProto]") -> None:
         if node.op_type not in RULES or node.domain not in DEFAULT_DOMAINS
     )
     if missing:
-        listed = ", ".join(f"{op} ×{count}" for op, count in sorted(missing.items()))
+        listed = ", ".join(
+            f"{op} ×{count}" + (f" ({REASONS[op]})" if op in REASONS else "") for op, count in sorted(missing.items())
+        )
         raise UnsupportedModel(f"unsupported operators: {listed}", fix="cut the model before them or rewrite them")
 
 
@@ -72,7 +74,7 @@ def drop_unused(program: Program) -> None:
     """Erase ops whose results nobody reads; inputs stay."""
     for op in reversed(program.ops):
         if not isinstance(op, Input) and not any(r.uses for r in op.results):
-            op.detach()
+            op.detach()  # type: ignore[no-untyped-call]
             op.erase()
 
 
@@ -92,11 +94,12 @@ def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
             )
     node = Node(state, proto.op_type, proto.input, proto.output, {a.name: _attribute(a) for a in proto.attribute})
     results = RULES[proto.op_type](node)
-    results = list(results) if isinstance(results, list | tuple) else [results]
-    for name, value in zip([n for n in proto.output if n], results, strict=False):
+    results = [results] if isinstance(results, SSAValue) else list(results)
+    for name, value in zip(proto.output, results, strict=False):
         if name in state.values:
             raise InputError(f"the tensor '{name}' is made twice", f"node {proto.op_type} '{proto.name}'")
-        state.values[name] = value
+        if name:
+            state.values[name] = value
 
 
 def _outputs(state: Graph, names: Sequence[str]) -> list[SSAValue]:
@@ -124,24 +127,39 @@ def _named_output(state: Graph, name: str, taken: set[SSAValue]) -> SSAValue:
     return value
 
 
+def _check_names(graph: "onnx.GraphProto") -> None:
+    """Raise InputError where two inputs or two initializers share a name, or there is no output."""
+    for what, values in (("input", graph.input), ("initializer", graph.initializer), ("output", graph.output)):
+        names = Counter(value.name for value in values)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise InputError(f"has the {what} '{twice[0]}' twice", f"graph '{graph.name}'")
+    if not graph.output:
+        raise InputError("has no outputs", f"graph '{graph.name}'")
+
+
 def _input_types(graph: "onnx.GraphProto") -> dict[str, Any]:
     """Return the tensor types of the true inputs (older models list initializers among them)."""
+    constants = {i.name for i in graph.initializer}
+    return {value.name: _input_type(value) for value in graph.input if value.name not in constants}
+
+
+def _input_type(value: "onnx.ValueInfoProto") -> Any:
     import onnx
 
-    constants = {i.name for i in graph.initializer}
-    types = {}
-    for value in graph.input:
-        if value.name in constants:
-            continue
-        field = value.type.tensor_type
-        shape = [d.dim_value if d.HasField("dim_value") else 0 for d in field.shape.dim]
-        if not value.type.HasField("tensor_type") or not field.HasField("shape") or any(d <= 0 for d in shape):
-            listed = [d.dim_value or d.dim_param or "?" for d in field.shape.dim]
-            raise InputError(
-                f"input '{value.name}' has no fixed shape: {listed}", fix="give --input_shapes [[1,3,224,224]]"
-            )
-        types[value.name] = tensor(shape, storage_of_dtype(onnx.helper.tensor_dtype_to_np_dtype(field.elem_type)))
-    return types
+    if not value.type.HasField("tensor_type"):
+        raise UnsupportedModel(f"input '{value.name}' is not a tensor")
+    field = value.type.tensor_type
+    shape = [d.dim_value if d.HasField("dim_value") else 0 for d in field.shape.dim]
+    if not field.HasField("shape") or any(d <= 0 for d in shape):
+        listed = [d.dim_value or d.dim_param or "?" for d in field.shape.dim]
+        raise InputError(
+            f"input '{value.name}' has no fixed shape: {listed}", fix="give --input_shapes [[1,3,224,224]]"
+        )
+    try:
+        return tensor(shape, storage_of_dtype(onnx.helper.tensor_dtype_to_np_dtype(field.elem_type)))
+    except (KeyError, TypeError, ValueError):
+        kind = onnx.TensorProto.DataType.keys()[field.elem_type]
+        raise UnsupportedModel(f"input '{value.name}' has elements of type {kind}") from None
 
 
 def _opset(model: "onnx.ModelProto") -> int:

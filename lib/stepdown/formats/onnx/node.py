@@ -118,7 +118,7 @@ class Node:
         return self.graph.constant(self.value(index)) if self.has(index) else None
 
     def ints(self, index: int, name: str = "") -> list[int] | None:
-        """Return integers given as constant operand `index` or, in older opsets, as attribute `name`; None if absent."""
+        """Return the integers of constant operand `index` or, in older opsets, of attribute `name`; None if absent."""
         if self.has(index):
             return [int(v) for v in self.constant(index).reshape(-1)]
         return None if self.attributes.get(name) is None else [int(v) for v in np.ravel(self.attributes[name])]
@@ -142,8 +142,10 @@ class Node:
         return self.emit_all(op, *operands, **attributes)[0]
 
     def emit_all(self, op: type[TensorOp], *operands: SSAValue, **attributes: Any) -> list[SSAValue]:
-        """Emit an op with all results of the node."""
-        return self._emit(op, self.names, operands, False, attributes)
+        """Emit an op with all its results; one that the node has no name for is called `<output>/<number>`."""
+        names = [f"{name}_{self.op_type}" if name else f"{self.name}/{i}" for i, name in enumerate(self.outputs)]
+        names += [f"{self.name}/{i}" for i in range(len(names), op.results_count)]
+        return self._emit(op, names, operands, False, attributes)
 
     def part(self, label: str, op: type[TensorOp], *operands: SSAValue, **attributes: Any) -> SSAValue:
         """Emit an intermediate that ONNX has no name for; it is called `<output>/<label>` and marked internal."""
@@ -187,8 +189,20 @@ class Node:
         grown = sum(8 * int(np.prod(shape_of(r))) for r in op.results)
         if grown > MAX_FOLDED_BYTES + sum(a.nbytes for a in arrays if a is not None):
             return None
-        with np.errstate(all="ignore"):
-            return [np.asarray(a) for a in op.compute(*arrays)]
+        try:
+            with np.errstate(all="ignore"):
+                results = op.compute(*(_held(a) for a in arrays))
+        except (IndexError, ValueError, ZeroDivisionError, OverflowError) as error:
+            raise self.refuse(f"cannot be computed on these constants ({error})") from None
+        return [
+            np.asarray(a).astype(np.float16 if storage_of(r) == "f16" else a.dtype, copy=False)
+            for a, r in zip(results, op.results, strict=True)
+        ]
+
+
+def _held(array: np.ndarray | None) -> np.ndarray | None:
+    """Return a constant as ops compute on it: the 16-bit floats as float32."""
+    return array.astype(np.float32) if array is not None and array.dtype == np.float16 else array
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

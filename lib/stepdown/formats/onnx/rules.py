@@ -15,6 +15,9 @@ Rule = Callable[[Node], SSAValue | Sequence[SSAValue]]
 RULES: dict[str, Rule] = {}
 """Every operator of the default domain that we import."""
 
+REASONS: dict[str, str] = {}
+"""Why we refuse some operators whatever the model."""
+
 
 def rule(*op_types: str) -> Callable[[Rule], Rule]:
     """Register the import rule of some operators."""
@@ -24,3 +27,8 @@ def rule(*op_types: str) -> Callable[[Rule], Rule]:
         return function
 
     return register
+
+
+def refuse(reason: str, *op_types: str) -> None:
+    """Note why some operators are never imported."""
+    REASONS.update(dict.fromkeys(op_types, reason))
