@@ -8,10 +8,9 @@ from stepdown.dialects.types import storage_of_dtype
 from stepdown.formats.onnx.node import Node
 from stepdown.formats.onnx.rules import refuse, rule
 
-refuse(
-    "the model is quantised already; give the float model it was made from",
-    "DynamicQuantizeLinear", "QuantizeLinear",
-)  # fmt: skip
+QUANTISED = "the model is quantised already; give the float model it was made from"
+
+refuse(QUANTISED, "DynamicQuantizeLinear", "QuantizeLinear")
 
 
 def storage_named(node: Node, wanted: int | str) -> str:
@@ -52,7 +51,7 @@ def dequantize_linear(node: Node) -> SSAValue:
     """(x − zero_point) × scale of a constant, by channel or block along `axis`. Source: ONNX DequantizeLinear-25."""
     x, scale = node.constant_or_none(0), node.constant(1)
     if x is None:
-        raise node.refuse("its operand is not constant: the model is quantised; give the float model it was made from")
+        raise node.refuse(f"operand 0 ('{node.inputs[0]}') is not constant: {QUANTISED}")
     zero_point = node.constant(2) if node.has(2) else np.zeros((), x.dtype)
     axis, block = node.attribute("axis", 1), node.attribute("block_size", 0)
     try:

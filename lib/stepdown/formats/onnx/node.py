@@ -45,7 +45,7 @@ class Graph:
         try:
             kind = tensor(array.shape, storage_of_dtype(array.dtype))
         except KeyError:
-            raise UnsupportedModel(f"constants of type {array.dtype}", f"tensor '{key}'") from None
+            raise UnsupportedModel(f"has elements of type {array.dtype}", f"tensor '{key}'") from None
         self.program.weights[free] = array
         return self.program.add(Weight.of(free, kind))
 
