@@ -1,5 +1,6 @@
 """What an import rule sees of one ONNX node: operands, attributes, constants, and how to emit TOP ops."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from xdsl.utils.exceptions import VerifyException
 from stepdown.dialects.op import TensorOp, absorb
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Input, None_, Weight
-from stepdown.dialects.types import is_none, shape_of, storage_of, storage_of_dtype, tensor
+from stepdown.dialects.types import DTYPES, is_none, shape_of, storage_of, storage_of_dtype, tensor
 from stepdown.errors import UnsupportedModel
 
 MAX_FOLDED_BYTES = 64 << 20
@@ -186,7 +187,7 @@ class Node:
         arrays = [None if is_none(v) else self.graph.constant(v) for v in op.operands]
         if isinstance(op, Input) or any(a is None and not is_none(v) for a, v in zip(arrays, op.operands, strict=True)):
             return None
-        grown = sum(8 * int(np.prod(shape_of(r))) for r in op.results)
+        grown = sum(DTYPES[storage_of(r)].itemsize * math.prod(shape_of(r)) for r in op.results)
         if grown > MAX_FOLDED_BYTES + sum(a.nbytes for a in arrays if a is not None):
             return None
         try:
