@@ -6,7 +6,7 @@ import numpy as np
 
 from stepdown.dialects.fields import Bool, Int, Ints
 from stepdown.dialects.op import Arrays, Kind
-from stepdown.dialects.top.base import Fused, broadcast, top_op
+from stepdown.dialects.top.base import Example, Fused, broadcast, top_op
 from stepdown.dialects.types import Shape, is_none, shape_of
 from stepdown.numerics.convolve import convolve, deconvolve, output_size
 
@@ -46,6 +46,12 @@ class Conv(Window):
     C5: the window fits into the padded input
     """
 
+    @staticmethod
+    def example(rng: np.random.Generator) -> Example:
+        """Return operands and attributes for the tests."""
+        arrays = [rng.normal(size=size) for size in ((2, 4, 5, 6), (6, 2, 3, 2), (6,))]
+        return arrays, {"strides": [1, 2], "pads": [1, 0, 1, 1], "dilations": [1, 2], "group": 2}
+
     def shapes(self, input: Shape, filter: Shape, bias: Shape | None) -> list[Shape]:
         """Return [N, O, *S']."""
         self.check_window(input, filter)
@@ -82,6 +88,13 @@ class ConvTranspose(Window):
     """
 
     output_padding = Ints()
+
+    @staticmethod
+    def example(rng: np.random.Generator) -> Example:
+        """Return operands and attributes for the tests."""
+        arrays = [rng.normal(size=size) for size in ((2, 4, 3, 4), (4, 3, 3, 2), (6,))]
+        window = {"strides": [2, 1], "pads": [1, 0, 0, 1], "dilations": [1, 2], "output_padding": [1, 0]}
+        return arrays, {**window, "group": 2}
 
     def shapes(self, input: Shape, filter: Shape, bias: Shape | None) -> list[Shape]:
         """Return [N, O, *S']."""
@@ -124,6 +137,11 @@ class MatMul(Fused):
     kind = Kind.MAC
     inputs = ("input", "right", "bias?")
     right_transpose = Bool(False)
+
+    @staticmethod
+    def example(rng: np.random.Generator) -> Example:
+        """Return operands and attributes for the tests."""
+        return [rng.normal(size=size) for size in ((2, 3, 4), (5, 4), (5,))], {"right_transpose": True}
 
     def shapes(self, input: Shape, right: Shape, bias: Shape | None) -> list[Shape]:
         """Return [..., M, N]; a one-dimensional operand loses its dimension as in numpy.matmul."""
