@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from stepdown.cli.npz_columns import aligned, count_of
 from stepdown.compare.decode import storage_text
-from stepdown.compare.judge import Stored, Tolerance
+from stepdown.compare.judge import Stored, Tolerance, non_finite_text
 from stepdown.compare.pairing import Pair
 from stepdown.compare.statistics import statistics
 from stepdown.compare.tensors import Comparison, Dump, OnResult, TensorResult, compare_npz, compare_pair
@@ -29,7 +30,8 @@ def compare(args: argparse.Namespace) -> int:
     excepts, only = ([name for name in text.split(",") if name] for text in (args.excepts, args.only))
     printer = None if quiet else _printer(args.verbose)
     found = compare_npz(args.target, args.reference, parse_tolerance(args.tolerance), excepts, only, printer)
-    _write_reports(args, found)
+    if args.json or args.csv or args.html:
+        _write_reports(args, found)
     if not quiet:
         print("\n".join([*(fused_lines(found) if args.verbose else ()), *summary_lines(found)]))
     return 0 if found.passed else 1
@@ -46,7 +48,7 @@ def print_diff(args: argparse.Namespace) -> int:
         for side, dump, name in sides:
             stored = dump.stored(name)
             types = f"{stored.values.shape} {stored.values.dtype} {storage_text(stored.meaning)}"
-            print(f"{side:<10}{dump.name} '{name}' {types}")
+            print(f"{side:<10}{dump.name} '{name}' {types}".rstrip())
     difference = _difference(a, b)
     _print_largest(a, b, difference, count)
     _print_errors(difference)
@@ -100,18 +102,14 @@ def _printer(verbosity: int) -> OnResult:
 
 
 def _write_reports(args: argparse.Namespace, found: Comparison) -> None:
-    from stepdown.compare import export
+    from stepdown.compare.export import to_csv, to_html, to_json
 
     if args.json == "-":
-        print(export.to_json(found), end="")
-    elif args.json:
-        write_text(args.json, export.to_json(found))
-    if args.csv:
-        write_text(args.csv, export.to_csv(found))
-    if args.html:
-        from stepdown.compare.report import write_report
-
-        write_report(args.html, export.to_report(found))
+        print(to_json(found), end="")
+    for path, make in ((args.json, to_json), (args.csv, to_csv), (args.html, to_html)):
+        if path and path != "-":
+            write_text(path, make(found))
+            print(f"wrote {path}", file=sys.stderr if args.json == "-" else sys.stdout)
 
 
 @contextmanager
@@ -182,6 +180,9 @@ def _print_errors(difference: np.ndarray) -> None:
         )
         root_mean_square = math.hypot(found.mean, found.std)
         print(f"            mean |difference| {found.abs_mean:.9g}, root mean square {root_mean_square:.9g}")
+
+    if non_finite_text(difference):
+        print(f"            not finite: {non_finite_text(difference)}")
 
 
 def _picture_paths(names: list[str], output: str) -> list[Path]:

@@ -38,7 +38,7 @@ def dump(args: argparse.Namespace) -> int:
         _print_values(stored, real, args.all)
     print(f"shape {stored.shape}")
     print(f"dtype {stored.dtype}")
-    if storage_text(meaning) not in ("", "f32"):
+    if storage_text(meaning):
         print(f"storage {storage_text(meaning)}")
     _print_top(top, stored, real) if top is not None else _print_statistics(real)
     return 0

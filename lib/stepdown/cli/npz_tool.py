@@ -7,7 +7,10 @@ from typing import Any, NamedTuple, cast
 from stepdown.cli.tool import Parser
 
 _EPILOG = """\
-`npz_tool.py COMMAND --help` shows the options of a command and an example.
+examples:
+  npz_tool.py compare resnet18_int8.npz resnet18_f32.npz --tolerance 0.95,0.70 -v
+  npz_tool.py dump resnet18_int8.npz output_Gemm 5
+  npz_tool.py COMMAND --help    # the options of a command, and examples
 
 exit codes: 0 done, 1 a comparison or check failed, 2 wrong usage or input, 3 unsupported, 4 out of resources, 70 a bug
 """

@@ -27,12 +27,10 @@ def real_values(stored: np.ndarray, tensor: TensorInfo, where: str = "") -> np.n
         return from_bf16_bits(stored)
     if tensor.scale is None:
         return stored
-    axis = _axis(stored.shape, tensor, where)
-    scale = tuple(tensor.scale) if isinstance(tensor.scale, list) else tensor.scale
-    centred = stored - _zero_points(tensor, axis, stored)
-    if stored.dtype.kind == "f":
-        return np.asarray(centred * _along(np.asarray(scale, np.float32), axis, stored.ndim), np.float32)
-    return dequantize(centred, QuantParams(scale, axis=axis))
+    try:
+        return _dequantized(stored, tensor, tensor.scale, _axis(stored.shape, tensor, where))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"its metadata is malformed ({error})", where, "write the file again") from error
 
 
 def same_storage(one: TensorInfo, other: TensorInfo) -> bool:
@@ -43,7 +41,7 @@ def same_storage(one: TensorInfo, other: TensorInfo) -> bool:
 
 def storage_text(tensor: TensorInfo | None) -> str:
     """Return how a tensor is stored, for people: `i8 scale 0.05 zero_point 3`, empty for a plain tensor."""
-    if tensor is None:
+    if tensor is None or tensor == PLAIN:
         return ""
     words = [tensor.type]
     if isinstance(tensor.scale, list):
@@ -60,6 +58,16 @@ def storage_text(tensor: TensorInfo | None) -> str:
     return " ".join(words)
 
 
+def _dequantized(stored: np.ndarray, tensor: TensorInfo, scale: float | list[float], axis: int | None) -> np.ndarray:
+    """Return (stored − zero_point) × scale in float32; integers are subtracted in a type in which they cannot wrap."""
+    is_float = stored.dtype.kind == "f"
+    zero_points = np.asarray(tensor.zero_point, np.float32 if is_float else np.int64)
+    centred = stored - _along(zero_points, axis, stored.ndim)
+    if is_float:
+        return np.asarray(centred * _along(np.asarray(scale, np.float32), axis, stored.ndim), np.float32)
+    return dequantize(centred, QuantParams(tuple(scale) if isinstance(scale, list) else scale, axis=axis))
+
+
 def _is_bf16(dtype: np.dtype, tensor: TensorInfo) -> bool:
     return tensor.type == "bf16" and dtype == np.uint16
 
@@ -73,17 +81,11 @@ def _axis(shape: tuple[int, ...], tensor: TensorInfo, where: str) -> int | None:
     if axis is None or not -len(shape) <= axis < len(shape) or lengths != {shape[axis]}:
         sizes = " and ".join(str(n) for n in sorted(lengths))
         raise InputError(
-            f"the metadata has {sizes} scales or zero points along axis {axis}, which do not fit shape {shape}",
+            f"its metadata has {sizes} scales or zero points along axis {axis}, which do not fit shape {shape}",
             where,
             "write the file again",
         )
     return axis
-
-
-def _zero_points(tensor: TensorInfo, axis: int | None, stored: np.ndarray) -> np.ndarray:
-    """Return the zero points so that they broadcast, in a type in which subtracting them cannot wrap."""
-    wide = np.float32 if stored.dtype.kind == "f" else np.int64
-    return _along(np.asarray(tensor.zero_point, wide), axis, stored.ndim)
 
 
 def _along(values: np.ndarray, axis: int | None, rank: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stepdown.compare.judge import Level
 from stepdown.compare.plot import Plot
-from stepdown.compare.report import Cell, Report, Table
+from stepdown.compare.report import Cell, Report, Table, render
 from stepdown.compare.tensors import Comparison, TensorResult
 
 _SIMILARITIES = ("cosine", "euclid", "sqnr_db", "close_order", "max_difference")
@@ -48,13 +48,9 @@ def to_csv(found: Comparison) -> str:
     return text.getvalue()
 
 
-def to_report(found: Comparison) -> Report:
+def to_html(found: Comparison) -> str:
     """Return the HTML report: the counts, the similarities along the network, a row a tensor."""
-    failed = [i for i, result in enumerate(found.results) if not result.passed]
-    columns = ("tensor", "order", "level", "cosine", "euclid", "SQNR [dB]", "max |difference|", "shape", "type", "note")
-    rows = [_row(order, result) for order, result in enumerate(found.results)]
-    table = Table("Tensors, in the order of TARGET", columns, rows, failed)
-    return Report("Tensor comparison", found.passed, _figures(found), _facts(found), (*_plots(found, failed), table))
+    return render(_report(found))
 
 
 def record(result: TensorResult) -> dict[str, Any]:
@@ -71,6 +67,14 @@ def record(result: TensorResult) -> dict[str, Any]:
         "against": result.pair.reference,
         "note": result.verdict.note,
     }
+
+
+def _report(found: Comparison) -> Report:
+    failed = [i for i, result in enumerate(found.results) if not result.passed]
+    columns = ("tensor", "order", "level", "cosine", "euclid", "SQNR [dB]", "max |difference|", "shape", "type", "note")
+    rows = [_row(order, result) for order, result in enumerate(found.results)]
+    table = Table("Tensors, in the order of TARGET", columns, rows, failed)
+    return Report("Tensor comparison", found.passed, _figures(found), _facts(found), (*_plots(found, failed), table))
 
 
 def _finite(value: Any) -> Any:

@@ -62,6 +62,9 @@ def summary_lines(found: Comparison) -> Iterator[str]:
     """Yield the closing lines; the last one is the verdict."""
     for warning in found.pairing.warnings:
         yield f"warning: {warning}"
+    not_finite = sum(result.passed and bool(result.verdict.note) for result in found.results)
+    if not_finite:
+        yield f"warning: {not_finite} passed with NaN or infinities that both sides have"
     if not found.compared:
         yield "nothing was compared: the two files have no tensor in common"
     yield from _worst_lines(found)
