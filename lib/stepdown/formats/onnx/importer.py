@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import onnx
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
+# What a rule raises on attributes of a wrong type or length, or on operands that the operator cannot have.
+_MALFORMED = (TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
 
 
 def import_model(
@@ -87,17 +89,20 @@ def _load_rules() -> None:
 
 
 def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
-    for name in proto.input:
-        if name and name not in state.values:
-            raise InputError(
-                f"reads the tensor '{name}' that nothing before it makes", f"node {proto.op_type} '{proto.name}'"
-            )
-    node = Node(state, proto.op_type, proto.input, proto.output, {a.name: _attribute(a) for a in proto.attribute})
-    results = RULES[proto.op_type](node)
+    where = f"node {proto.op_type} '{proto.name}'"
+    if missing := [name for name in proto.input if name and name not in state.values]:
+        raise InputError(f"reads the tensor '{missing[0]}' that nothing before it makes", where)
+    if not any(proto.output):
+        return
+    try:
+        node = Node(state, proto.op_type, proto.input, proto.output, {a.name: _attribute(a) for a in proto.attribute})
+        results = RULES[proto.op_type](node)
+    except _MALFORMED as error:
+        raise InputError(f"is malformed ({str(error) or type(error).__name__})", where) from error
     results = [results] if isinstance(results, SSAValue) else list(results)
     for name, value in zip(proto.output, results, strict=False):
         if name in state.values:
-            raise InputError(f"the tensor '{name}' is made twice", f"node {proto.op_type} '{proto.name}'")
+            raise InputError(f"the tensor '{name}' is made twice", where)
         if name:
             state.values[name] = value
 

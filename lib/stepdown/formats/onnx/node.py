@@ -91,17 +91,27 @@ class Node:
             return self.graph.none
         return self.graph.values[self.inputs[index]]
 
+    def given(self, index: int) -> SSAValue:
+        """Return an operand that must not be absent.
+
+        Raises:
+            UnsupportedModel: it is.
+        """
+        if not self.has(index):
+            raise self.refuse(f"operand {index} is missing")
+        return self.value(index)
+
     def values(self) -> list[SSAValue]:
         """Return all operands."""
         return [self.value(i) for i in range(len(self.inputs))]
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Return an operand's shape."""
-        return shape_of(self.value(index))
+        return shape_of(self.given(index))
 
     def storage(self, index: int) -> str:
         """Return an operand's storage name."""
-        return storage_of(self.value(index))
+        return storage_of(self.given(index))
 
     def constant(self, index: int) -> np.ndarray:
         """Return an operand that must be constant.
@@ -109,6 +119,7 @@ class Node:
         Raises:
             UnsupportedModel: it is computed from the network's inputs.
         """
+        self.given(index)
         found = self.constant_or_none(index)
         if found is None:
             raise self.refuse(f"operand {index} ('{self.inputs[index]}') is not constant")

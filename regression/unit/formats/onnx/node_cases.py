@@ -52,9 +52,9 @@ def run_case(case: Any, expected: list[np.ndarray] | None = None) -> None:
         UnsupportedModel: the importer refuses it.
         AssertionError: an output has another type, shape or value than it should.
     """
-    given = _given(case)
+    given = inputs_of(case)
     outputs = case.data_sets[0][1] if expected is None else expected
-    program, bound = _import(case, given)
+    program, bound = import_case(case, given)
     with without_onnx():
         results = MlirRunner(program).run({name: a for name, a in given.items() if name not in bound})
     assert len(results) == len(outputs)
@@ -67,7 +67,7 @@ def run_on_onnxruntime(case: Any) -> list[np.ndarray]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(case.model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, _given(case))
+    return session.run(None, inputs_of(case))
 
 
 @contextmanager
@@ -81,25 +81,18 @@ def without_onnx() -> Iterator[None]:
         sys.modules.update(hidden)
 
 
-def _known(graph: onnx.GraphProto) -> bool:
-    return all(node.op_type in RULES and node.domain in ("", "ai.onnx") for node in graph.node)
-
-
-def _operators(case: Any) -> list[str]:
-    return [node.op_type for node in case.model.graph.node]
-
-
-def _given(case: Any) -> dict[str, Any]:
+def inputs_of(case: Any) -> dict[str, Any]:
+    """Return the arrays of a case's inputs by name."""
     names = [value.name for value in case.model.graph.input]
     return dict(zip(names, map(_array, case.data_sets[0][0]), strict=True))
 
 
-def _import(case: Any, given: dict[str, Any]) -> tuple[Program, set[str]]:
+def import_case(case: Any, given: dict[str, Any]) -> tuple[Program, set[str]]:
     """Return the program, and the inputs that had to be constant: those a rule asked for and empty ones."""
     bound = {name for name, array in given.items() if isinstance(array, np.ndarray) and array.size == 0}
     while True:
         try:
-            return import_model(_bind(case.model, given, bound), case.name), bound
+            return import_model(bind(case.model, given, bound), case.name), bound
         except UnsupportedModel as error:
             asked = _NOT_CONSTANT.search(str(error))
             sources = _sources(case.model.graph, asked[1]) & set(given) if asked else set()
@@ -108,7 +101,7 @@ def _import(case: Any, given: dict[str, Any]) -> tuple[Program, set[str]]:
             bound |= sources
 
 
-def _bind(model: onnx.ModelProto, given: dict[str, Any], names: set[str]) -> onnx.ModelProto:
+def bind(model: onnx.ModelProto, given: dict[str, Any], names: set[str]) -> onnx.ModelProto:
     """Return the model with some inputs made initializers; the others get the shapes of the values given."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -118,6 +111,14 @@ def _bind(model: onnx.ModelProto, given: dict[str, Any], names: set[str]) -> onn
             kind = onnx.helper.make_tensor_type_proto(value.type.tensor_type.elem_type, given[value.name].shape)
             value.type.CopyFrom(kind)
     return copy
+
+
+def _known(graph: onnx.GraphProto) -> bool:
+    return all(node.op_type in RULES and node.domain in ("", "ai.onnx") for node in graph.node)
+
+
+def _operators(case: Any) -> list[str]:
+    return [node.op_type for node in case.model.graph.node]
 
 
 def _sources(graph: onnx.GraphProto, name: str) -> set[str]:

@@ -1,15 +1,26 @@
 """Every ONNX backend node test whose operators we know passes, or is refused for a reason listed here."""
 
+import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from formats.onnx.node_cases import cases, cases_of, expanded_cases, run_case, run_on_onnxruntime
+from formats.onnx.mutations import damage
+from formats.onnx.node_cases import (
+    bind,
+    cases,
+    cases_of,
+    expanded_cases,
+    import_case,
+    inputs_of,
+    run_case,
+    run_on_onnxruntime,
+)  # fmt: skip
 
-from stepdown.errors import UnsupportedModel
-from stepdown.formats.onnx.importer import refuse_unsupported
+from stepdown.errors import InputError, UnsupportedModel
+from stepdown.formats.onnx.importer import import_model, refuse_unsupported
 from stepdown.formats.onnx.rules import RULES
 
 refuse_unsupported([])  # fills RULES
@@ -48,6 +59,23 @@ def test_tables_hold_nothing_else() -> None:
     assert not unused
 
 
+def test_damaged_models_are_refused_in_one_line() -> None:
+    rng, refused = random.Random(0), 0
+    small = [case for case in cases() if len(case.model.graph.node) < 6 and not _is_refused(case)]
+    for case in small:
+        given = inputs_of(case)
+        model = bind(case.model, given, import_case(case, given)[1])
+        damage(model, rng)
+        try:
+            import_model(model, case.name)
+        except (InputError, UnsupportedModel) as error:
+            assert "\n" not in str(error), case.name
+            refused += 1
+        except Exception as error:
+            pytest.fail(f"{case.name}: {type(error).__name__}: {error}")
+    assert refused > len(small) / 4
+
+
 def _run(chosen: Iterable[Any]) -> dict[str, int]:
     """Run cases; fail with a line for each one that does not end as it should, else return how they ended."""
     failures, ended = [], Counter[str]()
@@ -74,6 +102,10 @@ def _ending(case: Any) -> str:
         return "as onnxruntime"
     run_case(case)
     return "passed"
+
+
+def _is_refused(case: Any) -> bool:
+    return any(_matches(pattern, case) for pattern in REFUSED)
 
 
 def _matches(pattern: str, case: Any) -> bool:
