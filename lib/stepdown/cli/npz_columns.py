@@ -31,6 +31,11 @@ def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[st
     ]
 
 
+def counted(count: int, what: str) -> str:
+    """Return `1 tensor` or `2 tensors`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def split_names(texts: Iterable[str], file: NpzFile | None = None) -> list[str]:
     """Return the names in `a,b` and `a b`; a tensor of `file` may have a comma in its name.
 
@@ -51,7 +56,7 @@ def integers(text: str, what: str) -> tuple[int, ...]:
         InputError: it is something else.
     """
     words = [word for word in re.split(r"[,x\s]+", text.strip().strip("[]()")) if word]
-    if not all(re.fullmatch(r"-?\d{1,18}", word) for word in words) or not text.strip():
+    if not all(re.fullmatch(r"-?\d{1,18}", word) for word in words) or not (words or text.strip() in ("[]", "()")):
         raise InputError(f"{what} '{text}' is not a list of integers", fix="write it as 1,3,224,224")
     return tuple(map(int, words))
 

@@ -163,7 +163,7 @@ def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _print_largest(a: np.ndarray, b: np.ndarray, difference: np.ndarray, count: int) -> None:
     top = [i for i in top_indices(np.abs(difference), count) if difference.flat[i]]
     differing = int(np.count_nonzero(difference))
-    print(f"{differing} of {difference.size} elements differ{f', the {len(top)} that differ most:' if top else ''}")
+    print(f"{differing} of {difference.size} elements differ{'; the largest differences:' if top else ''}")
     rows = [["index", "TARGET", "REFERENCE", "difference"]]
     for i in top:
         index = tuple(map(int, np.unravel_index(i, a.shape)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stepdown.cli.npz_columns import DTYPES, element_type, integers, short_type
+from stepdown.cli.npz_columns import DTYPES, counted, element_type, integers, short_type
 from stepdown.cli.npz_draft import Draft, Read
 from stepdown.errors import InputError
 from stepdown.files.atomic import atomic_path
@@ -124,8 +124,9 @@ def _convert(args: argparse.Namespace, chooses: Chooses, change: Callable[[np.nd
             draft.put(name, _changed(draft.readers[name], change, name, overflows), meaning if known else None)
         draft.write(args.out)
     for name, count in overflows.items():
-        print(f"warning: {name}: {count} finite values became infinite")
-    print(f"{len(chosen)} tensors converted, {len(draft.readers) - len(chosen)} kept as they are; wrote {args.out}")
+        print(f"warning: {name}: {counted(count, 'finite value')} became infinite")
+    kept = len(draft.readers) - len(chosen)
+    print(f"{counted(len(chosen), 'tensor')} converted, {kept} kept as they were; wrote {args.out}")
     return 0
 
 

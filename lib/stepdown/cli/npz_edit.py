@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stepdown.cli.npz_columns import integers, split_names
+from stepdown.cli.npz_columns import counted, integers, split_names
 from stepdown.cli.npz_draft import Draft
 from stepdown.errors import InputError
 from stepdown.files.npz import NpzFile, TensorInfo, closest
@@ -23,7 +23,7 @@ def extract(args: argparse.Namespace) -> int:
         draft = Draft.of(file)
         draft.keep(split_names(args.names, file))
         draft.write(args.out)
-    return _done(args.out, f"{len(draft.readers)} tensors extracted")
+    return _done(args.out, f"{counted(len(draft.readers), 'tensor')} extracted")
 
 
 def remove(args: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def remove(args: argparse.Namespace) -> int:
     with _changed(args) as (file, draft):
         gone = split_names(args.names, file)
         draft.keep([name for name in file if name not in gone])
-    return _done(args.output or args.file, f"{len(gone)} tensors removed, {len(draft.readers)} left")
+    return _done(args.output or args.file, f"{counted(len(gone), 'tensor')} removed, {len(draft.readers)} left")
 
 
 def insert(args: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def insert(args: argparse.Namespace) -> int:
     with closing(NpzFile(args.source)) as source, _changed(args) as (_, draft):
         again = draft.add(Draft.of(source), args.overwrite, args.source)
         count = len(source) - again
-    return _done(args.output or args.file, f"{count} tensors inserted, {again} were there already")
+    return _done(args.output or args.file, f"{counted(count, 'tensor')} inserted, {again} there already")
 
 
 def merge(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def merge(args: argparse.Namespace) -> int:
         for file in files[1:]:
             draft.add(Draft.of(file), args.overwrite, file.path)
         draft.write(args.out)
-    return _done(args.out, f"{len(draft.readers)} tensors from {len(files)} files")
+    return _done(args.out, f"{counted(len(draft.readers), 'tensor')} from {counted(len(files), 'file')}")
 
 
 def rename(args: argparse.Namespace) -> int:

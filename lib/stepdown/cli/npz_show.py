@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stepdown.cli.npz_columns import aligned, count_of, split_names
+from stepdown.cli.npz_columns import aligned, count_of, counted, split_names
 from stepdown.compare.decode import PLAIN, real_values, storage_text
 from stepdown.compare.judge import non_finite_text
 from stepdown.compare.statistics import Statistics, channel_statistics, statistics
@@ -57,7 +57,7 @@ def statistic(args: argparse.Namespace) -> int:
         return _print_json({name: _statistics_json(s) for name, s in found.items()})
     columns: dict[str, Callable[[Statistics], Any]] = {
         "min": lambda s: s.minimum, "max": lambda s: s.maximum, "mean": lambda s: s.mean, "std": lambda s: s.std,
-        "var": lambda s: s.variance, "abs mean": lambda s: s.abs_mean, "range": lambda s: s.span,
+        "var": lambda s: s.variance, "abs_mean": lambda s: s.abs_mean, "range": lambda s: s.span,
         "zeros": lambda s: s.zeros, "NaN": lambda s: s.nan, "inf": lambda s: s.inf, "count": lambda s: s.count,
     }  # fmt: skip
     rows = [[name, *(_number(of(s)) for of in columns.values())] for name, s in found.items()]
@@ -82,7 +82,7 @@ def check_nan_inf(args: argparse.Namespace) -> int:
         return 1 if found else 0
     for name, text in found.items():
         print(f"{name}: {text}")
-    print(f"{count} tensors checked, {len(found)} with NaN or infinities")
+    print(f"{counted(count, 'tensor')} checked, {len(found)} with NaN or infinities")
     print(f"check_nan_inf {'FAILED' if found else 'PASSED'}.")
     return 1 if found else 0
 

@@ -3,7 +3,8 @@
 The rules, by which nothing is left out in silence:
 
 1. A TARGET tensor is compared with the REFERENCE tensor of its name, else with the one that it is a view of (`X_f32`
-   with `X`), else with one that is a view of it. Where there is none, it is missing.
+   with `X`), else with one that is a view of it. Where there is none, it is missing, except where the metadata of
+   TARGET says that it is internal: that the source model has no such tensor.
 2. A network output that either file's metadata lists is missing where neither it nor a view of it was compared.
 3. A REFERENCE tensor that TARGET lacks is missing, except where it is a view of a compared one, where the metadata of
    TARGET says that it was fused into one of its tensors, or where TARGET is a dump of network outputs only. A file is
@@ -11,13 +12,15 @@ The rules, by which nothing is left out in silence:
 4. `excepts` leaves out a tensor with its views; `only` leaves out all but the named ones with theirs.
 """
 
+import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from stepdown.files.npz import NpzMetadata, closest
+from stepdown.files.npz import NpzMetadata
 
 # Finding the closest name is slow, and more hints than this nobody reads.
 _MAX_HINTS = 8
+_HINT_CUTOFF = 0.3
 
 
 class Names:
@@ -62,6 +65,7 @@ class Pairing:
     """Every tensor of both files, each under exactly one heading."""
 
     pairs: list[Pair] = field(default_factory=list)
+    internal: list[str] = field(default_factory=list)
     fused: dict[str, str] = field(default_factory=dict)
     views: list[str] = field(default_factory=list)
     not_dumped: list[str] = field(default_factory=list)
@@ -110,7 +114,17 @@ class _Matcher:
         for name in self.target.tensors:
             if not self._left_out(name):
                 found = self.reference.find(name, self.target.base(name))
-                self.pairing.pairs.append(Pair(name, found, "" if found else self._why_not_in_reference(name)))
+                if not found and self._is_internal(name):
+                    self.pairing.internal.append(name)
+                else:
+                    self.pairing.pairs.append(Pair(name, found, "" if found else self._why_not_in_reference(name)))
+
+    def _is_internal(self, name: str) -> bool:
+        """Tell whether a tensor that REFERENCE lacks need not be there."""
+        base = self._base(name)
+        known = self.target.metadata.tensors
+        marked = any(one in known and known[one].internal for one in (name, base))
+        return marked and base not in self.output_bases and not self.only
 
     def _place_references(self) -> None:
         """File every REFERENCE tensor that no TARGET tensor was paired with."""
@@ -149,7 +163,7 @@ class _Matcher:
             names = {name, self._base(name)}
             if not names & (placed | self.excepts):
                 what = "a network output that" if name in self.outputs else "it"
-                self.pairing.pairs.append(Pair(name, "", f"{what} is in neither file{self._hint(name)}"))
+                self.pairing.pairs.append(Pair(name, "", f"{what} is in neither file"))
 
     def _warn(self) -> None:
         everything = self.target.present | self.reference.present
@@ -166,6 +180,8 @@ class _Matcher:
         return f"not in REFERENCE{self._hint(name, self.reference)}"
 
     def _hint(self, name: str, names: Names | None = None) -> str:
-        """Return a hint at the closest name in `names` (TARGET's by default), for the first few missing tensors."""
+        """Return the closest name in `names` (TARGET's by default), for the first few missing tensors."""
         self.hints -= 1
-        return f"; {closest(name, list((names or self.target).tensors))}" if self.hints >= 0 else ""
+        tensors = (names or self.target).tensors if self.hints >= 0 else ()
+        found = difflib.get_close_matches(name, tensors, 1, _HINT_CUTOFF)
+        return f"; the closest name there is '{found[0]}'" if found else ""

@@ -119,6 +119,7 @@ def _uncompared_lines(found: Comparison) -> Iterator[str]:
     """Yield how many tensors were not compared, and why; nothing where all were."""
     pairing = found.pairing
     counted = {
+        "only in TARGET, internal: the source model has no such tensor": pairing.internal,
         "only in REFERENCE, fused into tensors of TARGET": pairing.fused,
         "only in REFERENCE, another type of a compared tensor": pairing.views,
         "only in REFERENCE, not dumped by TARGET, which holds network outputs only": pairing.not_dumped,

@@ -33,7 +33,7 @@ def test_the_same_names_in_the_order_of_target():
 def test_a_tensor_that_reference_lacks_is_missing_with_the_closest_name():
     found = pair_names(names("conv1_Conv"), names("conv1_conv", "x"))
     assert pairs(found) == ["conv1_Conv!", "!conv1_conv", "!x"]
-    assert found.pairs[0].missing == "not in REFERENCE; did you mean 'conv1_conv'?"
+    assert found.pairs[0].missing == "not in REFERENCE; the closest name there is 'conv1_conv'"
 
 
 def test_a_tensor_that_target_lacks_is_missing():
@@ -74,6 +74,29 @@ def test_a_fused_tensor_is_not_missing():
 def test_a_tensor_fused_into_one_that_is_not_in_the_file_is_missing():
     found = pair_names(names("a", relu=fused("conv")), names("a", "conv"))
     assert pairs(found) == ["a=a", "!conv"]
+
+
+INTERNAL = TensorInfo(internal=True)
+
+
+def test_an_internal_tensor_of_target_need_not_be_in_reference():
+    target = names("a", "a/cast", "a/cast_f32", **{"a/cast": INTERNAL, "a/cast_f32": view("a/cast")})
+    found = pair_names(target, names("a"))
+    assert (pairs(found), found.internal) == (["a=a"], ["a/cast", "a/cast_f32"])
+
+
+def test_an_internal_tensor_is_compared_where_both_have_it():
+    found = pair_names(names("a", a=INTERNAL), names("a"))
+    assert (pairs(found), found.internal) == (["a=a"], [])
+
+
+def test_an_internal_tensor_of_reference_must_be_in_target():
+    assert pairs(pair_names(names("a"), names("a", "b", b=INTERNAL))) == ["a=a", "!b"]
+
+
+def test_a_network_output_or_what_was_asked_for_cannot_be_internal():
+    assert pairs(pair_names(names("a", "b", outputs=("b",), b=INTERNAL), names("a"))) == ["a=a", "b!"]
+    assert pairs(pair_names(names("a", "b", b=INTERNAL), names("a"), only=["b"])) == ["b!"]
 
 
 def test_a_network_output_cannot_be_fused_away():
@@ -158,12 +181,15 @@ def test_nothing_in_common():
 def test_many_missing_names_do_not_take_long():
     found = pair_names(names(*(f"left_{i}" for i in range(3000))), names(*(f"right_{i}" for i in range(3000))))
     assert len(found.pairs) == 6000
-    assert sum(";" in pair.missing for pair in found.pairs) == 8
+    assert sum("closest" in pair.missing for pair in found.pairs) == 8
 
 
 NAME = st.sampled_from(["a", "b", "c", "d", "a_f32", "b_f32"])
 MEANING = st.builds(
-    lambda view_of, gone: TensorInfo(view_of=view_of, fused=tuple(gone)), st.sampled_from(["", "a", "b"]), st.sets(NAME)
+    lambda view_of, gone, internal: TensorInfo(view_of=view_of, fused=tuple(gone), internal=internal),
+    st.sampled_from(["", "a", "b"]),
+    st.sets(NAME),
+    st.booleans(),
 )
 DUMP = st.builds(
     lambda tensors, meanings, outputs: Names(tensors, NpzMetadata(meanings, tuple(outputs))),
@@ -176,7 +202,7 @@ def test_no_tensor_is_lost_or_listed_twice(target, reference, excepts, only):
     found = pair_names(target, reference, excepts, only)
     out = [*found.excepted, *found.not_asked]
     targets = [pair.target for pair in found.pairs if pair.target in target.present]
-    assert sorted(targets) == sorted(set(target.tensors) - set(out))
+    assert sorted([*targets, *found.internal]) == sorted(set(target.tensors) - set(out))
     headed = [*found.fused, *found.views, *found.not_dumped, *(p.reference for p in found.pairs if not p.target)]
     assert len(headed) == len(set(headed))
     compared = {pair.reference for pair in found.pairs} | set(headed) | set(out)
