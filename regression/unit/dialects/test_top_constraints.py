@@ -70,6 +70,10 @@ ROWS: list[tuple[str, str, list[tuple[int, ...]], dict[str, Any]]] = [
     ("Resize", "C2", [(2,)], {"shape": [0], "scales": [0.1]}),
     ("Resize", "C2", [(0,)], {"shape": [2], "scales": [2]}),
     ("Resize", "C2", [(2,)], {"shape": [2], "scales": [-1]}),
+    ("GridSample", "C1", [(1, 2, 4, 4), (1, 2, 2, 3)], {}),
+    ("GridSample", "C1", [(1, 2, 4, 4), (2, 2, 2, 2)], {}),
+    ("RoiAlign", "C1", [(1, 2, 4, 4), (3, 5), (3,)], {}),
+    ("RoiAlign", "C2", [(1, 2, 4, 4), (3, 4), (3,)], {"output_width": 0}),
     ("ResizeNearest", "C3", [(2,)], {"shape": [2], "scales": [1], **CROP}),
 ]  # fmt: skip
 CHOICES: list[tuple[str, list[tuple[int, ...]], dict[str, Any], str]] = [

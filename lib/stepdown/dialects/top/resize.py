@@ -175,13 +175,15 @@ class Resize(Resampled):
         return np.clip(positions.astype(np.int64), 0, size - 1), weights
 
     def kernel(self, distance: np.ndarray) -> np.ndarray:
-        """Return the weight of an element at a distance ≥ 0. Source: R. Keys, Cubic convolution interpolation, 1981."""
-        if self.mode == "linear":
-            return np.maximum(0.0, 1.0 - distance)
-        a, d = self.cubic_coeff_a, distance
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+        """Return the weight of an element at a distance ≥ 0."""
+        return np.maximum(0.0, 1.0 - distance) if self.mode == "linear" else cubic(distance, self.cubic_coeff_a)
+
+
+def cubic(distance: np.ndarray, a: float) -> np.ndarray:
+    """Return the weight of an element at a distance ≥ 0. Source: R. Keys, Cubic convolution interpolation, 1981."""
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
 
 
 def _resample(x: np.ndarray, axis: int, positions: np.ndarray, weights: np.ndarray) -> np.ndarray:
