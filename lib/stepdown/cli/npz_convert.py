@@ -12,25 +12,21 @@ import numpy as np
 
 from stepdown.cli.npz_columns import DTYPES, counted, element_type, integers, short_type
 from stepdown.cli.npz_draft import Draft, Read
+from stepdown.compare.decode import PLAIN, real_values
 from stepdown.errors import InputError
 from stepdown.files.atomic import atomic_path
 from stepdown.files.npz import NpzFile, TensorInfo, read_npz
 from stepdown.numerics.floats import bf16_bits, from_bf16_bits, round_bf16
 
-_PLAIN = TensorInfo()
-
 
 def to_bin(args: argparse.Namespace) -> int:
-    """Write the elements of a tensor as raw little-endian bytes."""
+    """Write the elements of a tensor as raw little-endian bytes: as they are stored, or converted to `--type`."""
+    where = f"{args.file}: tensor '{args.name}'"
     with closing(NpzFile(args.file)) as file:
-        stored, meaning = file[args.name], (file.metadata.tensors if file.metadata else {}).get(args.name, _PLAIN)
-    if args.type is None or element_type(args.type) == meaning.type == "bf16":
-        kind, raw = meaning.type if meaning.type == "bf16" else short_type(stored.dtype), stored
-    else:
-        kind = element_type(args.type)
-        raw = _as_type(
-            from_bf16_bits(stored) if _is_bf16(stored, meaning) else stored, kind, f"{args.file}: '{args.name}'"
-        )
+        stored, meaning = file[args.name], (file.metadata.tensors if file.metadata else {}).get(args.name, PLAIN)
+    own = "bf16" if meaning.type == "bf16" and stored.dtype == np.uint16 else short_type(stored.dtype)
+    kind = element_type(args.type) if args.type else own
+    raw = stored if kind == own else _as_type(stored, meaning, kind, where)
     little = raw.astype(raw.dtype.newbyteorder("<"), copy=False)
     with atomic_path(args.out) as temporary:
         temporary.write_bytes(little.tobytes())
@@ -100,14 +96,14 @@ Chooses = Callable[[NpzFile, str, dict[str, TensorInfo]], bool]
 
 def _is_plain_float(wanted: type[np.floating]) -> Chooses:
     def chooses(file: NpzFile, name: str, meanings: dict[str, TensorInfo]) -> bool:
-        return file.header(name)[1].newbyteorder("=") == wanted and meanings.get(name, _PLAIN).scale is None
+        return file.header(name)[1].newbyteorder("=") == wanted and meanings.get(name, PLAIN).scale is None
 
     return chooses
 
 
 def _holds_bf16(file: NpzFile, name: str, meanings: dict[str, TensorInfo]) -> bool:
     is_u16 = file.header(name)[1].newbyteorder("=") == np.uint16
-    return is_u16 and (meanings.get(name, _PLAIN).type == "bf16" if file.metadata else True)
+    return is_u16 and (meanings.get(name, PLAIN).type == "bf16" if file.metadata else True)
 
 
 def _convert(args: argparse.Namespace, chooses: Chooses, change: Callable[[np.ndarray], np.ndarray], kind: str) -> int:
@@ -119,7 +115,7 @@ def _convert(args: argparse.Namespace, chooses: Chooses, change: Callable[[np.nd
         if not chosen:
             raise InputError(f"has no tensor for {args.command}", args.file, "see `npz_tool.py dump` for its types")
         for name in chosen:
-            meaning = replace(draft.meanings.get(name, _PLAIN), type=kind)
+            meaning = replace(draft.meanings.get(name, PLAIN), type=kind)
             known = draft.meanings or kind == "bf16"
             draft.put(name, _changed(draft.readers[name], change, name, overflows), meaning if known else None)
         draft.write(args.out)
@@ -156,24 +152,23 @@ def _to_f16(x: np.ndarray) -> np.ndarray:
         return x.astype(np.float16)
 
 
-def _as_type(x: np.ndarray, kind: str, where: str) -> np.ndarray:
-    """Convert elements: floats are rounded to nearest even, integers must hold every value exactly.
+def _as_type(stored: np.ndarray, meaning: TensorInfo, kind: str, where: str) -> np.ndarray:
+    """Convert elements: to a float type their real values, rounded to nearest even; to an integer type all exactly.
 
     Raises:
-        InputError: an integer type that cannot hold the values.
+        InputError: an integer type that cannot hold the values, or elements that are not numbers.
     """
+    is_float = kind in ("f16", "bf16", "f32", "f64")
+    x = real_values(stored, meaning, where) if is_float or meaning.type == "bf16" else stored
+    if x.dtype.kind not in "biuf":
+        raise InputError(f"holds {x.dtype}, not real numbers", where, "leave out --type")
     if kind == "bf16":
-        return bf16_bits(round_bf16(x.astype(np.float64) if x.dtype.kind != "f" else x))
-    dtype = np.dtype(DTYPES[kind])
+        return bf16_bits(round_bf16(x if x.dtype.kind == "f" else x.astype(np.float64)))
     with np.errstate(all="ignore"):
-        converted = x.astype(dtype)
-    if dtype.kind != "f" and not np.array_equal(converted, x):
+        converted = x.astype(DTYPES[kind])
+    if not is_float and not np.array_equal(converted, x):
         raise InputError(f"has values that {kind} cannot hold", where, "quantise it first, or choose a wider --type")
     return converted
-
-
-def _is_bf16(stored: np.ndarray, meaning: TensorInfo) -> bool:
-    return meaning.type == "bf16" and stored.dtype == np.uint16
 
 
 def _put(args: argparse.Namespace, tensor: np.ndarray, meaning: TensorInfo | None) -> int:

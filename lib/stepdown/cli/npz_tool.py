@@ -152,7 +152,8 @@ _COMMANDS = (
     ),
     Command(
         "to_bin", "npz_convert", "write the elements of a tensor to a raw little-endian file",
-        "  npz_tool.py to_bin inputs.npz input input.bin --type f16",
+        "  npz_tool.py to_bin inputs.npz input input.bin --type f16\n"
+        "  npz_tool.py to_bin int8.npz output_Gemm real.bin --type f32    # real values of a quantised tensor",
         (_FILE, _NAME, _OUT, _arg("--type", metavar="TYPE", help=_TYPE_HELP)),
     ),
     Command(

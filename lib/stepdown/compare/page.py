@@ -52,11 +52,11 @@ th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descendi
 th.n { text-align: right; }
 td { padding: 4px 10px; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
 td:first-child, td:last-child { white-space: normal; overflow-wrap: anywhere; }
-td:first-child { min-width: 210px;
+td:first-child { min-width: 290px;
   font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.bad td { background: var(--bad-bg); } tr:target { outline: 2px solid var(--c0); outline-offset: -2px; }
-td:last-child { min-width: 220px; }
+td:last-child { min-width: 180px; }
 """
 
 SCRIPT = """

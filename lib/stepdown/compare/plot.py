@@ -105,8 +105,7 @@ def _grid(plot: Plot, axes: _Axes) -> Iterator[str]:
         yield f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.{digits}f}</text>'
     if plot.unit:
         yield f'<text class="tick" x="4" y="{_TOP}">{_escape(plot.unit)}</text>'
-    every = max(1, math.ceil(axes.count / 20))
-    for index in range(0, axes.count, every):
+    for index in range(0, axes.count, int(_nice_step(max(1, axes.count / 20)))):
         yield f'<text class="tick" x="{axes.x(index):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{index}</text>'
 
 

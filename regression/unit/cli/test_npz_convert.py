@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from cli.npz_files import CONV, FLOAT, METADATA, npz_tool, write_all
+from cli.npz_files import CONV, FLOAT, METADATA, VIEW, npz_tool, write_all
 
 from stepdown.files.npz import NpzFile, NpzMetadata, TensorInfo, read_npz, write_npz
 
@@ -24,6 +24,17 @@ def test_to_bin(file, tmp_path, capsys):
     assert raw(tmp_path, file, "count", "--type", "i8") == bytes([3, 5])
     assert raw(tmp_path, file, "count", "--type", "float32") == np.array([3, 5], "<f4").tobytes()
     assert raw(tmp_path, file, "float", "--type", "bf16") == np.array([0x3FC0, 0xC000, 0x4040, 0x3DCD], "<u2").tobytes()
+
+
+def test_to_bin_of_a_quantised_tensor(file, tmp_path):
+    assert raw(tmp_path, file, "conv", "--type", "f32") == VIEW.tobytes()
+    assert raw(tmp_path, file, "conv", "--type", "i32") == CONV.astype("<i4").tobytes()
+
+
+def test_to_bin_of_what_is_no_number(tmp_path, capsys):
+    write_npz(tmp_path / "a.npz", {"x": np.array(["cat"])})
+    assert npz_tool("to_bin", tmp_path / "a.npz", "x", tmp_path / "x.bin", "--type", "f32") == 2
+    assert "holds <U3, not real numbers" in capsys.readouterr().err
 
 
 def test_to_bin_is_little_endian(tmp_path):

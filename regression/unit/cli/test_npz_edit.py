@@ -70,6 +70,7 @@ EDITS = [
     ["reshape", "conv", "--", "-2,-2"],
     ["reshape", "conv", "two"],
     ["reshape", "weight", "6,4"],
+    ["reshape", "weight", "3,8"],
     ["permute", "conv", "0,0"],
     ["permute", "conv", "0,1,2"],
     ["permute", "conv", "x"],

@@ -52,6 +52,20 @@ def test_every_block_counts():
         assert found.euclid == pytest.approx(1 - 0.5 / math.sqrt(reference.size - 1 + 1.25**2))
 
 
+def test_a_late_block_can_still_end_closeness():
+    reference = np.ones(2 * BLOCK)
+    target = reference.copy()
+    target[0], target[-1] = 1.00001, 1.01
+    assert similarity(target, reference).close_order == 0
+
+
+def test_the_signal_is_what_varies_however_large_the_mean():
+    varying = np.array([1.0, -1, 1, -1])
+    noise = np.array([0.125, 0, 0, 0])
+    found = similarity(varying + noise + 2.0**40, varying + 2.0**40)
+    assert found.sqnr_db == pytest.approx(10 * math.log10(4 / 0.125**2), abs=1e-9)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int32, np.int64])
 def test_every_number_type_gives_the_same_values(dtype):
     a, b = np.array([1, 2, 3, 100]), np.array([1, 2, 4, 100])

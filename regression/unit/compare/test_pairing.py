@@ -175,6 +175,7 @@ def test_only_demands_the_named_tensors():
 
 def test_nothing_in_common():
     assert pairs(pair_names(names("a"), names("b"))) == ["a!", "!b"]
+    assert pairs(pair_names(names(), names("b"))) == ["!b"]
     assert pairs(pair_names(names(), names())) == []
 
 
