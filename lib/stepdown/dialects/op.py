@@ -45,7 +45,7 @@ class TensorOp(Operation):
     traits = OpTraits(lambda: (Pure(),))
     kind: ClassVar[Kind]
     inputs: ClassVar[tuple[str, ...]] = ("input",)
-    """Operand names; `x?` may be `none`, a last `x*` stands for one or more."""
+    """Operand names; `x?` may be `none`, or left out at the end; a last `x*` stands for one or more."""
     results_count: ClassVar[int] = 1
     fields: ClassVar[dict[str, Field[Any]]] = {}
 
@@ -127,10 +127,10 @@ class TensorOp(Operation):
 
     def check_operands(self) -> None:
         """Check the number of operands and that only optional ones are `none`."""
-        wanted = self.inputs
+        wanted, count = self.inputs, len(self.operands)
+        required = len([name for name in wanted if not name.endswith("?")])
         variadic = wanted[-1:] and wanted[-1].endswith("*")
-        count = len(self.operands)
-        if count != len(wanted) and not (variadic and count >= len(wanted)):
+        if not (required <= count and (variadic or count <= len(wanted))):
             raise VerifyException(f"has {count} operands, want {', '.join(wanted) or 'none'}")
         for name, value in zip(wanted, self.operands, strict=False):
             if is_none(value) and not name.endswith("?"):

@@ -1,0 +1,58 @@
+"""Ops that only the TPU dialect has: changes of type and scale, and tables."""
+
+import numpy as np
+
+from stepdown.dialects.fields import Int
+from stepdown.dialects.op import Arrays, Kind
+from stepdown.dialects.tpu.base import TpuOp, centred, rounded
+from stepdown.dialects.types import Shape, quant_of
+from stepdown.numerics.quantize import dequantize, quantize
+from stepdown.numerics.rescale import rescale
+
+
+class OneToOne(TpuOp):
+    """An op of one tensor that keeps its shape."""
+
+    kind = Kind.MOVE
+
+    def shapes(self, input: Shape, *_: Shape) -> list[Shape]:
+        """Return the shape of the operand."""
+        return [input]
+
+
+class Cast(OneToOne):
+    """Another storage type for the same values: quantises, dequantises, or rounds to a float format."""
+
+    name = "tpu.Cast"
+
+    def run(self, input: np.ndarray) -> Arrays:
+        """Return the operand in the result's type."""
+        source, target = quant_of(self.operands[0]), quant_of(self.results[0])
+        values = dequantize(input, source) if source else input
+        return [quantize(values, target) if target else rounded(values, self.results[0])]
+
+
+class Rescale(OneToOne):
+    """Another scale and zero point for the same values, with integers."""
+
+    name = "tpu.Rescale"
+    multiplier = Int()
+    shift = Int()
+
+    def run(self, input: np.ndarray) -> Arrays:
+        """Return saturate(rescale(x − zp))."""
+        x = centred(input, self.params(0), np.int32)
+        zero_point = self.result_params.zero_point
+        return [rescale(x, self.multiplier, self.shift, zero_point, self.bounds(), self.result_dtype)]
+
+
+class Lut(OneToOne):
+    """A function of one 8-bit tensor, by a table of its 256 values (table[q − least q])."""
+
+    name = "tpu.Lut"
+    kind = Kind.LUT
+    inputs = ("input", "table")
+
+    def run(self, input: np.ndarray, table: np.ndarray) -> Arrays:
+        """Look every element up."""
+        return [table[input.astype(np.int16) - self.params(0).bounds[0]]]

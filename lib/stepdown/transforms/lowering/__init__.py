@@ -1,0 +1,1 @@
+"""Lowering by kind: how TOP ops of each kind become TPU ops of a mode."""

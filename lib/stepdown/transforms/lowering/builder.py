@@ -1,0 +1,177 @@
+"""The state of one lowering: which TPU values stand for each TOP value, and the casts between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Attribute, SSAValue
+
+from stepdown.chips import Chip
+from stepdown.dialects.op import TensorOp, fused_of, is_internal, location, names_of, value_name
+from stepdown.dialects.program import Program
+from stepdown.dialects.top.source import Weight
+from stepdown.dialects.tpu import TPU_OPS, Cast, Rescale
+from stepdown.dialects.types import NONE, is_none, quant_of, range_of, shape_of, storage_of, tensor
+from stepdown.errors import InputError
+from stepdown.numerics.floats import bf16_bits, round_bf16
+from stepdown.numerics.quantize import QuantParams, asymmetric, quantize, symmetric
+from stepdown.numerics.rescale import multiplier_shift
+
+Element = str | QuantParams
+"""A storage name, or the parameters of a quantised tensor."""
+
+
+@dataclass
+class Lowering:
+    """One run of convert-top-to-tpu: TPU ops are appended to `program` while the ops of `top` are read in order."""
+
+    top: Program
+    program: Program
+    chip: Chip
+    asymmetric: bool
+    made: dict[SSAValue, dict[Element, SSAValue]] = field(default_factory=dict)
+    """TOP value → its TPU values by element type."""
+    native: dict[SSAValue, Element] = field(default_factory=dict)
+    """TOP value → the type its op made it in."""
+    _taken: set[str] = field(default_factory=set)
+    _none: SSAValue | None = None
+
+    def __post_init__(self) -> None:
+        self._taken = {name for op in self.top.ops for name in op.names}
+
+    # --- types
+
+    def params(self, value: SSAValue) -> QuantParams | None:
+        """Return the parameters a TOP value is quantised with: its constant's or its calibrated range's."""
+        constant = self.constant(value)
+        if constant is not None:
+            low, high = float(constant.min(initial=0.0)), float(constant.max(initial=0.0))
+        elif (observed := range_of(value)) is not None:
+            low, high = observed.minimum, observed.maximum
+        else:
+            return None
+        return asymmetric(low, high) if self.asymmetric else symmetric(max(abs(low), abs(high)), low)
+
+    def params_of(self, value: SSAValue) -> QuantParams:
+        """Return the parameters of a TOP value; the type its op made it in where that is quantised.
+
+        Raises:
+            InputError: the calibration table has no range for it.
+        """
+        native = self.native.get(value)
+        params = native if isinstance(native, QuantParams) else self.params(value)
+        if params is None:
+            raise InputError("has no calibrated range", f"tensor '{value_name(value)}'", "calibrate again")
+        return params
+
+    def constant(self, value: SSAValue) -> np.ndarray | None:
+        """Return the float array of a weight, None for any other value."""
+        return self.top.weights[value.owner.key] if isinstance(value.owner, Weight) else None
+
+    # --- values
+
+    def get(self, value: SSAValue, element: Element) -> SSAValue:
+        """Return the TPU value of a TOP value in a type, casting or converting the constant where needed."""
+        if is_none(value):
+            return self.none
+        known = self.made.setdefault(value, {})
+        if element not in known:
+            known[element] = self._convert(value, element)
+        return known[element]
+
+    def store(self, value: SSAValue, element: Element, made: SSAValue) -> None:
+        """Note the TPU value that an op made for a TOP value."""
+        self.made.setdefault(value, {})[element] = made
+        self.native[value] = element
+
+    def emit(
+        self, name: str, source: TensorOp, operands: Sequence[SSAValue], elements: Sequence[Element], **attributes: Any
+    ) -> list[SSAValue]:
+        """Append the TPU op `name` for the TOP op `source`: its location and attributes, with changes."""
+        cls = TPU_OPS[name]
+        kept = {k: v for k, v in source.attributes.items() if k in cls.fields}
+        changed = {k: cls.fields[k].encode(v) for k, v in attributes.items()}
+        return self.append(cls, source, operands, elements, {**kept, **changed})
+
+    def append(
+        self, cls: type[TensorOp], source: TensorOp, operands: Sequence[SSAValue], elements: Sequence[Element],
+        attributes: dict[str, Attribute],
+    ) -> list[SSAValue]:  # fmt: skip
+        """Append an op of class `cls` that makes the tensors of `source` in the given types."""
+        types = [tensor(shape_of(r), e) for r, e in zip(source.results, elements, strict=True)]
+        op = cls.create(operands=operands, result_types=types, attributes=attributes, location=source.location)
+        self.program.add(op)
+        for value, element, made in zip(source.results, elements, op.results, strict=True):
+            self.store(value, element, made)
+        return list(op.results)
+
+    def weight(self, key: str, array: np.ndarray, element: Element | None = None) -> SSAValue:
+        """Append a constant; float ones are stored in their format, bfloat16 as its bits."""
+        if element == "f16":
+            array = array.astype(np.float16)
+        elif element == "bf16":
+            array = bf16_bits(round_bf16(array))
+        self.program.weights[key] = array
+        kind = element if element is not None else {np.dtype(np.int8): "i8", np.dtype(np.int32): "i32"}[array.dtype]
+        cls = TPU_OPS["Weight"]
+        attributes = {"key": cls.fields["key"].encode(key)}
+        return self.program.add(cls.create(result_types=[tensor(array.shape, kind)], attributes=attributes, location=location([key])))
+
+    @property
+    def none(self) -> SSAValue:
+        """The absent operand, made once."""
+        if self._none is None:
+            self._none = self.program.add(TPU_OPS["None_"].create(result_types=[NONE]))
+        return self._none
+
+    # --- inside
+
+    def _convert(self, value: SSAValue, element: Element) -> SSAValue:
+        constant = self.constant(value)
+        if constant is not None:
+            return self._constant(value_name(value), constant, element)
+        source = self.made[value][self.native[value]]
+        if isinstance(element, QuantParams) and quant_of(source):
+            return self._rescale(source, element)
+        return self._cast(value, source, element)
+
+    def _constant(self, name: str, array: np.ndarray, element: Element) -> SSAValue:
+        if isinstance(element, QuantParams):
+            return self.weight(f"{name}_{element.type}", quantize(array, element), element)
+        return self.weight(name if element not in ("f16", "bf16") else f"{name}_{element}", array, element)
+
+    def _rescale(self, source: SSAValue, target: QuantParams) -> SSAValue:
+        params = quant_of(source)
+        assert params is not None
+        multiplier, shift = multiplier_shift(float(params.scale) / float(target.scale))  # type: ignore[arg-type]
+        name = self._free_name(f"{value_name(source)}_rescaled")
+        op = Rescale.create(
+            operands=[source],
+            result_types=[tensor(shape_of(source), target)],
+            attributes={"multiplier": Rescale.fields["multiplier"].encode(multiplier), "shift": Rescale.fields["shift"].encode(shift)},
+            location=location([name], internal=True),
+        )
+        return self.program.add(op)
+
+    def _cast(self, value: SSAValue, source: SSAValue, element: Element) -> SSAValue:
+        """Cast; the quantised tensor has the plain name, the float one `NAME_<type>`."""
+        name = value_name(value)
+        owner = source.owner
+        assert isinstance(owner, TensorOp)
+        if isinstance(element, QuantParams):
+            new = [self._free_name(f"{n}_{storage_of(source)}") if n == name else n for n in names_of(owner)]
+            owner.location = location(new, fused_of(owner), is_internal(owner))
+        else:
+            name = self._free_name(f"{value_name(source)}_{element}")
+        internal = is_internal(value.owner)  # type: ignore[arg-type]
+        op = Cast.create(operands=[source], result_types=[tensor(shape_of(source), element)], location=location([name], internal=internal))
+        return self.program.add(op)
+
+    def _free_name(self, wanted: str) -> str:
+        name, number = wanted, 1
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._taken.add(name)
+        return name

@@ -1,0 +1,127 @@
+"""Lowering to INT8, by kind (profile `tosa`)."""
+
+from collections.abc import Callable
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from stepdown.dialects.op import Kind, TensorOp
+from stepdown.dialects.tpu import INTEGER_OPS, Lut, has_integer_code
+from stepdown.dialects.tpu.elementwise import AverageOp, MoveOp, PickOp, ProductOp, SumOp, SumReduceOp
+from stepdown.dialects.types import is_float, is_none, range_of, shape_of, storage_of
+from stepdown.errors import UnsupportedModel
+from stepdown.numerics.quantize import QuantParams, dequantize, quantize
+from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT, multipliers_shifts
+from stepdown.transforms.lowering.builder import Element, Lowering
+from stepdown.transforms.lowering.mac import lower_mac
+
+_MAX_ADDENDS = 8
+"""Operands of one Add: each is at most 2^28 after its rescale, and their sum must stay in int32."""
+
+
+def can_lower(state: Lowering, op: TensorOp) -> bool:
+    """Tell whether `op` has integer code and every float tensor at it has a range."""
+    if not has_integer_code(op) or len(op.operands) > _MAX_ADDENDS and op.kind is Kind.ELTWISE:
+        return False
+    values = [v for v in (*op.operands, *op.results) if not is_none(v) and is_float(v)]
+    known = all(range_of(v) is not None or state.constant(v) is not None for v in values)
+    return bool(values) and known and is_float(op.results[0])
+
+
+def lower_integer(state: Lowering, op: TensorOp) -> None:
+    """Append the integer code of `op`."""
+    if op.kind is Kind.MAC:
+        lower_mac(state, op)
+    elif op.kind is Kind.LUT:
+        _lower_lut(state, op)
+    else:
+        execution = INTEGER_OPS.get(type(op).__name__, MoveOp)
+        next(lower for base, lower in _BY_EXECUTION.items() if issubclass(execution, base))(state, op)
+
+
+def _lower_lut(state: Lowering, op: TensorOp) -> None:
+    """Make the table from the op's own float meaning, in float64."""
+    source, target = state.params_of(op.operands[0]), state.params_of(op.results[0])
+    low, high = source.bounds
+    stored = np.arange(low, high + 1)
+    real = dequantize(stored, source).astype(np.float64)
+    with np.errstate(all="ignore"):
+        table = quantize(op.compute(real)[0], target)
+    operand = state.get(op.operands[0], source)
+    key = state.weight(f"{op.tensor_name}_table", table, target)
+    state.append(Lut, op, [operand, key], [target], {})
+
+
+def _lower_sum(state: Lowering, op: TensorOp) -> None:
+    params = [state.params_of(v) for v in op.operands]
+    target = state.params_of(op.results[0])
+    common = 2 * max(_scale(p) for p in params)
+    scales = [_scale(p) / common for p in params]
+    output = common / (2.0**ELTWISE_LEFT_SHIFT * _scale(target))
+    _emit_scaled(state, op, [state.get(v, p) for v, p in zip(op.operands, params, strict=True)], [*scales, output], target)
+
+
+def _lower_product(state: Lowering, op: TensorOp) -> None:
+    params = [state.params_of(v) for v in op.operands]
+    target = state.params_of(op.results[0])
+    operands = [state.get(v, p) for v, p in zip(op.operands, params, strict=True)]
+    _emit_scaled(state, op, operands, [_scale(params[0]) * _scale(params[1]) / _scale(target)], target)
+
+
+def _lower_pick(state: Lowering, op: TensorOp) -> None:
+    params = [state.params_of(v) for v in op.operands]
+    target = state.params_of(op.results[0])
+    operands = [state.get(v, p) for v, p in zip(op.operands, params, strict=True)]
+    _emit_scaled(state, op, operands, [_scale(p) / _scale(target) for p in params], target)
+
+
+def _lower_average(state: Lowering, op: TensorOp) -> None:
+    source, target = state.params_of(op.operands[0]), state.params_of(op.results[0])
+    counts = np.unique(op.counts(shape_of(op.operands[0])))  # type: ignore[attr-defined]
+    scales = [_scale(source) / (int(count) * _scale(target)) for count in counts]
+    _emit_scaled(state, op, [state.get(op.operands[0], source)], scales, target)
+
+
+def _lower_sum_reduce(state: Lowering, op: TensorOp) -> None:
+    source, target = state.params_of(op.operands[0]), state.params_of(op.results[0])
+    count = op.count(shape_of(op.operands[0])) if type(op).__name__ == "ReduceMean" else 1  # type: ignore[attr-defined]
+    _emit_scaled(state, op, [state.get(op.operands[0], source)], [_scale(source) / (count * _scale(target))], target)
+
+
+def _lower_move(state: Lowering, op: TensorOp) -> None:
+    """Move integers: the results take the parameters of the moved operand; several operands meet at the result's."""
+    moved = [v for v in op.operands if not is_none(v) and is_float(v)]
+    computed = [v for v in moved if state.constant(v) is None]
+    params = state.params_of(computed[0]) if len(moved) == 1 and computed else state.params_of(op.results[0])
+    operands = [state.get(v, _element(v, params)) for v in op.operands]
+    elements: list[Element] = [params if is_float(r) else storage_of(r) for r in op.results]
+    stored = getattr(op, "stored_attributes", lambda _: {})(params)
+    state.emit(type(op).__name__, op, operands, elements, **stored)
+
+
+def _element(value: SSAValue, params: QuantParams) -> Element:
+    return params if not is_none(value) and is_float(value) else "" if is_none(value) else storage_of(value)
+
+
+def _emit_scaled(
+    state: Lowering, op: TensorOp, operands: list[SSAValue], scales: list[float], target: QuantParams
+) -> None:
+    multipliers, shifts = multipliers_shifts(scales)
+    state.emit(type(op).__name__, op, operands, [target], multipliers=multipliers, shifts=shifts)
+
+
+def _scale(params: QuantParams) -> float:
+    if isinstance(params.scale, tuple):
+        raise UnsupportedModel("elementwise integer code needs one scale a tensor")
+    return params.scale
+
+
+_BY_EXECUTION: dict[type, Callable[[Lowering, TensorOp], None]] = {
+    SumOp: _lower_sum,
+    ProductOp: _lower_product,
+    PickOp: _lower_pick,
+    AverageOp: _lower_average,
+    SumReduceOp: _lower_sum_reduce,
+    MoveOp: _lower_move,
+}
+

@@ -1,0 +1,98 @@
+"""Convolutions and matrix products in INT8: per-channel weights, int32 bias, one rescale a channel."""
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from stepdown.dialects.op import TensorOp, value_name
+from stepdown.dialects.top.mac import Conv, ConvTranspose
+from stepdown.dialects.types import is_none
+from stepdown.errors import UnsupportedModel
+from stepdown.numerics.accumulate import ACCUMULATOR_MAX
+from stepdown.numerics.quantize import QuantParams, quantize_weight, weight_scales
+from stepdown.numerics.rescale import multipliers_shifts
+from stepdown.transforms.lowering.builder import Lowering
+
+BIAS_MAX = 1 << 30
+"""Half of the accumulator belongs to the bias; what is left is for the products."""
+
+
+def lower_mac(state: Lowering, op: TensorOp) -> None:
+    """Append the integer code of a convolution or matrix product."""
+    source, target = state.params_of(op.operands[0]), state.params_of(op.results[0])
+    weight, bias = state.constant(op.operands[1]), _bias(state, op)
+    if weight is None:
+        second = state.params_of(op.operands[1])
+        right, scales = state.get(op.operands[1], second), np.array([second.scale], np.float64)
+    else:
+        right, scales = _weight(state, op, weight, bias, source)
+    input_scale = float(source.scale)  # type: ignore[arg-type]
+    accumulator_scales = scales.astype(np.float64) * input_scale
+    multipliers, shifts = multipliers_shifts(accumulator_scales / float(target.scale))  # type: ignore[arg-type]
+    name = op.tensor_name
+    operands = [
+        state.get(op.operands[0], source),
+        right,
+        state.none if bias is None else state.weight(f"{name}_bias_i32", _quantized_bias(bias, accumulator_scales)),
+        state.weight(f"{name}_multiplier", multipliers),
+        state.weight(f"{name}_shift", shifts),
+    ]
+    state.emit(type(op).__name__, op, operands, [target])
+
+
+def _bias(state: Lowering, op: TensorOp) -> np.ndarray | None:
+    """Return the constant bias, None where there is none.
+
+    Raises:
+        UnsupportedModel: the bias is computed.
+    """
+    value = op.operands[2]
+    if is_none(value):
+        return None
+    constant = state.constant(value)
+    if constant is None:
+        raise UnsupportedModel("INT8 needs a constant bias", f"tensor '{op.tensor_name}'", "give the op a float mode in a qtable")
+    return constant
+
+
+def _weight(
+    state: Lowering, op: TensorOp, weight: np.ndarray, bias: np.ndarray | None, source: QuantParams
+) -> tuple[SSAValue, np.ndarray]:
+    """Append the int8 weight; returns it and its scales: one an output channel, or one in all.
+
+    Raises:
+        UnsupportedModel: the sums of a channel could leave int32.
+    """
+    axis = _channel_axis(op, weight)
+    scales = weight_scales(weight, axis)
+    if bias is not None:
+        # A nearly dead channel with a large bias gets a larger weight scale, so that its bias fits.
+        needed = np.abs(bias).reshape(-1, len(scales)).max(axis=0) / (float(source.scale) * BIAS_MAX)  # type: ignore[arg-type]
+        scales = np.maximum(scales, np.nextafter(needed.astype(np.float32), np.float32(np.inf)))
+    quantized = quantize_weight(weight, scales, axis)
+    _check_accumulator(op, quantized, axis, source)
+    key = value_name(op.operands[1])
+    params = QuantParams(tuple(float(s) for s in scales), 0, "i8", axis)
+    groups = op.group if isinstance(op, ConvTranspose) else 1
+    return state.weight(f"{key}_i8", quantized, params), np.tile(scales, groups)
+
+
+def _channel_axis(op: TensorOp, weight: np.ndarray) -> int:
+    """Return the weight's axis of output channels (of a group, for ConvTranspose)."""
+    if isinstance(op, Conv):
+        return 0
+    if isinstance(op, ConvTranspose):
+        return 1
+    return weight.ndim - 2 if op.right_transpose and weight.ndim > 1 else weight.ndim - 1  # type: ignore[attr-defined]
+
+
+def _check_accumulator(op: TensorOp, quantized: np.ndarray, axis: int, source: QuantParams) -> None:
+    largest = max(source.bounds[1] - source.zero_point, source.zero_point - source.bounds[0])
+    others = tuple(i for i in range(quantized.ndim) if i != axis)
+    sums = np.abs(quantized.astype(np.int64)).sum(axis=others)
+    if int(sums.max(initial=0)) * largest + BIAS_MAX > ACCUMULATOR_MAX:
+        raise UnsupportedModel("its sums could leave int32", f"tensor '{op.tensor_name}'", "give the op a float mode in a qtable")
+
+
+def _quantized_bias(bias: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return round_half_even(bias / (input scale × weight scale)) as int32."""
+    return np.rint(bias.astype(np.float64) / scales).astype(np.int32)
