@@ -36,15 +36,9 @@ def run(name: str, argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     debug = "--debug" in arguments
     try:
-        tool = importlib.import_module(f"stepdown.cli.{name}")
-        parser = tool.parser()
-        _complete(parser)
-        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        code = int(tool.run(parser.parse_args(arguments)))
+        code = _run(name, arguments)
         sys.stdout.flush()
         return code
-    except SystemExit as stop:  # argparse ends --help and --version this way
-        return int(stop.code or 0)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -57,6 +51,17 @@ def run(name: str, argv: list[str] | None = None) -> int:
         text, code = _describe(error)
         print(f"{_program()}: error: {text}", file=sys.stderr)
         return code
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    tool = importlib.import_module(f"stepdown.cli.{name}")
+    parser = tool.parser()
+    _complete(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    try:
+        return int(tool.run(parser.parse_args(arguments)))
+    except SystemExit as stop:  # argparse ends --help this way
+        return int(stop.code or 0)
 
 
 def _program() -> str:

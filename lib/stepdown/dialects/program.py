@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, i1
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, NameLoc, StringAttr, i1
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Region, SSAValue
 
 from stepdown.dialects.op import TensorOp, location, value_name
 from stepdown.dialects.text import parse_module, print_module, verify
-from stepdown.dialects.top.source import Input
 from stepdown.errors import InputError
 from stepdown.files.atomic import write_text
 from stepdown.files.hashes import sha256_file
@@ -76,11 +75,15 @@ class Program:
         """Return a program named `name` with the given arguments and nothing in it yet."""
         block = Block(arg_types=list(inputs.values()))
         for argument, tensor in zip(block.args, inputs, strict=True):
-            argument.location = location([tensor])
+            argument.location = location([tensor])  # the caller's name, whatever lowering does to the op
         main = FuncOp("main", (list(inputs.values()), []), Region(block))
         program = cls(ModuleOp([main], sym_name=StringAttr(name)), Weights())
         program["platform"], program["state"] = platform, State.TOP_F32
         return program
+
+    def become(self, other: "Program") -> None:
+        """Take the module and the weights of `other`: how a pass replaces a whole program."""
+        self.module, self.weights, self.main = other.module, other.weights, other.main
 
     # --- module attributes
 
@@ -132,7 +135,7 @@ class Program:
     def preprocessing(self) -> dict[str, dict[str, Any]]:
         """By input name, the attributes that say how an image becomes that input."""
         return {
-            value_name(op.results[0]): {**op.attribute_values(), "shape": list(op.results[0].type.get_shape())}  # type: ignore[attr-defined]
+            argument_name(op): {**op.attribute_values(), "shape": list(op.results[0].type.get_shape())}  # type: ignore[attr-defined]
             for op in self.input_ops
             if op.preprocess  # type: ignore[attr-defined]
         }
@@ -202,7 +205,9 @@ def _check_weights(program: Program) -> None:
                 )
 
 
-def input_name(op: TensorOp) -> str:
-    """Return the name of the tensor an input op makes."""
-    assert isinstance(op, Input)
-    return op.tensor_name
+def argument_name(op: TensorOp) -> str:
+    """Return the name by which a caller gives the input that `op` reads: that of the argument it takes."""
+    argument = op.operands[0]
+    assert isinstance(argument, BlockArgument)
+    place = argument.location
+    return place.desc.data if isinstance(place, NameLoc) else op.tensor_name

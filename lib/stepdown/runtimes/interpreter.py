@@ -26,26 +26,41 @@ class Interpreter:
         self._steps = [op for op in program.ops if not _is_weight(op) and not op.name.endswith(".None")]
         self._dead_after = self._last_uses()
         self.seconds: dict[TensorOp, float] = {}
+        self.overflows: dict[str, int] = {}
 
-    def run(self, arguments: Mapping[str, np.ndarray], on_tensor: OnTensor | None = None) -> list[np.ndarray]:
-        """Return the values of the program's results; `arguments` are by input name."""
-        values: dict[SSAValue, Any] = dict(self._weights)
-        for argument, op in zip(self.program.block.args, self.program.input_ops, strict=True):
-            values[argument] = arguments[op.tensor_name]
+    def run(self, given: Mapping[SSAValue, np.ndarray], on_tensor: OnTensor | None = None) -> list[np.ndarray]:
+        """Return the values of the program's results.
+
+        `given` holds the function's arguments, or in their place the results of ops that then are not executed.
+        """
+        values: dict[SSAValue, Any] = {**self._weights, **given}
+        self.overflows.clear()
         for step, op in enumerate(self._steps):
-            self._execute(op, values, on_tensor)
+            if not any(v in given for v in op.results) and self._can_run(op, values):
+                self._execute(op, values)
+            self._report(op, values, on_tensor)
             for value in self._dead_after[step]:
-                del values[value]
+                values.pop(value, None)
         return [values[v] for v in self.program.results]
 
-    def _execute(self, op: TensorOp, values: dict[SSAValue, Any], on_tensor: OnTensor | None) -> None:
+    def _can_run(self, op: TensorOp, values: dict[SSAValue, Any]) -> bool:
+        """Tell whether an input op has its argument: it has none where a quantised input is given instead."""
+        return not op.name.endswith(".Input") or op.operands[0] in values
+
+    def _report(self, op: TensorOp, values: dict[SSAValue, Any], on_tensor: OnTensor | None) -> None:
+        for index, value in enumerate(op.results):
+            if value not in values:
+                continue
+            if storage_of(value) == "f16" and (count := int(np.isinf(values[value]).sum())):
+                self.overflows[op.names[index]] = count
+            if on_tensor is not None:
+                on_tensor(op, index, values[value])
+
+    def _execute(self, op: TensorOp, values: dict[SSAValue, Any]) -> None:
         start = time.perf_counter()
         results = run_op(op, [values.get(v) for v in op.operands])
         self.seconds[op] = time.perf_counter() - start
-        for index, (value, array) in enumerate(zip(op.results, results, strict=True)):
-            values[value] = array
-            if on_tensor is not None:
-                on_tensor(op, index, array)
+        values.update(zip(op.results, results, strict=True))
 
     def _last_uses(self) -> list[list[SSAValue]]:
         """Return, step by step, the values nothing needs any more."""

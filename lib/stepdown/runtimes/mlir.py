@@ -8,7 +8,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import TensorOp, fused_of, is_internal, value_name
-from stepdown.dialects.program import Program, read_program
+from stepdown.dialects.program import Program, argument_name, read_program
 from stepdown.dialects.types import DTYPES, quant_of, shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.files.hashes import sha256_file
@@ -23,6 +23,8 @@ class MlirRunner:
 
     def __init__(self, model: str | os.PathLike[str] | Program, options: RunnerOptions | None = None) -> None:
         self.program = model if isinstance(model, Program) else read_program(model)
+        if options and options.output_type == "native":
+            self.program.finish([_native(v) for v in self.program.results])
         self._interpreter = Interpreter(self.program)
 
     @property
@@ -41,7 +43,7 @@ class MlirRunner:
 
     def inputs(self) -> list[TensorSpec]:
         """The network's inputs."""
-        return [_spec(op.results[0]) for op in self.program.input_ops]
+        return [_input_spec(op) for op in self.program.input_ops]
 
     def outputs(self) -> list[TensorSpec]:
         """The network's outputs."""
@@ -63,19 +65,62 @@ class MlirRunner:
     def close(self) -> None:
         """Nothing to release."""
 
-    def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
+    @property
+    def seconds(self) -> dict[TensorOp, float]:
+        """How long each op of the last run took."""
+        return self._interpreter.seconds
+
+    @property
+    def overflows(self) -> dict[str, int]:
+        """By tensor name, the results of the last run that were too large for float16."""
+        return self._interpreter.overflows
+
+    def _arguments(self, given: Mapping[str, np.ndarray]) -> dict[SSAValue, np.ndarray]:
+        """Return the values the caller gives: function arguments, or quantised inputs as they are."""
         matched = match_inputs(given, self.inputs(), self.program.path)
-        return {
-            name: _argument(matched[name], op.results[0], self.program.path)
-            for name, op in zip(matched, self.program.input_ops, strict=True)
-        }
+        values = {}
+        for op in self.program.input_ops:
+            array, quantised = matched[argument_name(op)], quantised_input(op)
+            if quantised is not None and array.dtype == DTYPES[storage_of(quantised)]:
+                values[quantised] = array
+            else:
+                values[op.operands[0]] = _argument(array, op.results[0], self.program.path)
+        return values
+
+
+def quantised_input(op: TensorOp) -> SSAValue | None:
+    """Return the quantised value of a network input where its one reader quantises it, else None."""
+    readers = [use.operation for use in op.results[0].uses]
+    if len(readers) == 1 and quant_of(readers[0].results[0]) and readers[0].name == "tpu.Convert":
+        return readers[0].results[0]
+    return None
+
+
+def _native(value: SSAValue) -> SSAValue:
+    """Return an output in the type it is computed in, before the conversion to f32 that ends the program."""
+    owner = value.owner
+    return owner.operands[0] if isinstance(owner, TensorOp) and owner.name == "tpu.Convert" else value
+
+
+def _view_of(value: SSAValue) -> str:
+    if not isinstance(value.owner, TensorOp) or not value.owner.name.startswith("tpu."):
+        return ""
+    from stepdown.dialects.tpu import view_of
+
+    return view_of(value)
+
+
+def _input_spec(op: TensorOp) -> TensorSpec:
+    """Return an input as a caller gives it: under its own name; quantised where integers may be given."""
+    value = quantised_input(op) or op.results[0]
+    return TensorSpec(argument_name(op), shape_of(value), tensor_info(value))
 
 
 def tensor_info(value: SSAValue) -> TensorInfo:
     """Return what a tensor of a program stores."""
     op, params = value.owner, quant_of(value)
     assert isinstance(op, TensorOp)
-    common = {"fused": tuple(fused_of(op)), "view_of": getattr(op, "view_of", ""), "internal": is_internal(op)}
+    common = {"fused": tuple(fused_of(op)), "view_of": _view_of(value), "internal": is_internal(op)}
     if params is None:
         return TensorInfo(storage_of(value), **common)
     scale = list(params.scale) if isinstance(params.scale, tuple) else params.scale

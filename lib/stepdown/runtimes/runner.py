@@ -26,6 +26,8 @@ class RunnerOptions:
     """Options of a runner; a kind of file reads those it has."""
 
     threads: int = 0
+    output_type: str = "f32"
+    """f32: quantised and 16-bit outputs are converted; native: they come in their own type."""
 
 
 class Runner(Protocol):

@@ -1,9 +1,9 @@
 """What a pass is: a frozen dataclass whose fields are its command-line options.
 
-    @dataclass(frozen=True)
-    class ShapeInfer(Pass):
-        '''One line that --help shows.'''
-        def run(self, program): ...
+@dataclass(frozen=True)
+class ShapeInfer(Pass):
+    '''One line that --help shows.'''
+    def run(self, program): ...
 """
 
 import dataclasses
@@ -52,7 +52,9 @@ class Pass:
     @classmethod
     def usage(cls) -> str:
         """Return how the pass is written with all its options."""
-        words = [f"{f.name}={'|'.join(cls.choices.get(f.name, ())) or _placeholder(f)}" for f in dataclasses.fields(cls)]
+        words = [
+            f"{f.name}={'|'.join(cls.choices.get(f.name, ())) or _placeholder(f)}" for f in dataclasses.fields(cls)
+        ]
         return f'--{cls.pass_name()}="{" ".join(words)}"' if words else f"--{cls.pass_name()}"
 
     @classmethod

@@ -34,7 +34,6 @@ class Relu(Unary):
     """max(x, 0), and min(x, relu_limit) where that is not negative. Source: ONNX Relu, Clip."""
 
     relu_limit = Float(-1.0)
-    monotonic = True
 
     def function(self, x: np.ndarray) -> np.ndarray:
         """Return x clipped."""
@@ -48,7 +47,6 @@ class Clip(Unary):
 
     min = Float(-math.inf)
     max = Float(math.inf)
-    monotonic = True
 
     def function(self, x: np.ndarray) -> np.ndarray:
         """Return x clipped."""
@@ -60,7 +58,6 @@ class Sigmoid(Unary):
     """1 / (1 + e^−x). Source: ONNX Sigmoid."""
 
     domain = (-8.0, 8.0)
-    monotonic = True
 
     def function(self, x: np.ndarray) -> np.ndarray:
         """Return the logistic function."""
@@ -96,8 +93,6 @@ class Elu(Unary):
 @top_op
 class Erf(Unary):
     """2/√π · ∫₀ˣ e^(−t²) dt. Source: ONNX Erf."""
-
-    monotonic = True
 
     def function(self, x: np.ndarray) -> np.ndarray:
         """Return the error function."""
@@ -210,8 +205,6 @@ class Shrink(Unary):
 class Softplus(Unary):
     """ln(1 + e^x). Source: ONNX Softplus."""
 
-    monotonic = True
-
     def function(self, x: np.ndarray) -> np.ndarray:
         """Return max(x, 0) + ln(1 + e^−|x|), with a correction for what 1 + e rounds away."""
         e = np.exp(-np.abs(x))
@@ -229,8 +222,6 @@ class Softplus(Unary):
 @top_op
 class Softsign(Unary):
     """x / (1 + |x|). Source: ONNX Softsign."""
-
-    monotonic = True
 
     def function(self, x: np.ndarray) -> np.ndarray:
         """Return the quotient."""

@@ -19,7 +19,8 @@ Example = tuple[list[Any], dict[str, Any]]
 class TopOp(TensorOp):
     """An op of the TOP dialect."""
 
-    monotonic: ClassVar[bool] = False
+    fills: ClassVar[tuple[str, ...]] = ()
+    """Fields of a moving op that hold a real number written among the moved elements."""
 
     @staticmethod
     def example(rng: np.random.Generator) -> Example | None:

@@ -53,7 +53,6 @@ class Asinh(Elementary):
     """arsinh x. Source: ONNX Asinh."""
 
     ufunc = np.arcsinh
-    monotonic = True
 
 
 @top_op
@@ -61,7 +60,6 @@ class Atan(Elementary):
     """arctan x. Source: ONNX Atan."""
 
     ufunc = np.arctan
-    monotonic = True
 
 
 @top_op
@@ -77,7 +75,6 @@ class Ceil(Elementary):
     """The smallest integer ≥ x. Source: ONNX Ceil."""
 
     ufunc = np.ceil
-    monotonic = True
 
 
 @top_op
@@ -99,7 +96,6 @@ class Exp(Elementary):
     """e^x. Source: ONNX Exp."""
 
     ufunc = np.exp
-    monotonic = True
 
 
 @top_op
@@ -107,7 +103,6 @@ class Floor(Elementary):
     """The largest integer ≤ x. Source: ONNX Floor."""
 
     ufunc = np.floor
-    monotonic = True
 
 
 @top_op
@@ -138,7 +133,6 @@ class Round(Elementary):
     """The nearest integer, ties to even. Source: ONNX Round."""
 
     ufunc = np.rint
-    monotonic = True
 
 
 @top_op
@@ -146,7 +140,6 @@ class Sign(Elementary):
     """−1, 0 or 1. Source: ONNX Sign."""
 
     ufunc = np.sign
-    monotonic = True
 
 
 @top_op
@@ -161,7 +154,6 @@ class Sinh(Elementary):
     """sinh x. Source: ONNX Sinh."""
 
     ufunc = np.sinh
-    monotonic = True
 
 
 @top_op
@@ -185,4 +177,3 @@ class Tanh(Elementary):
     """tanh x. Source: ONNX Tanh."""
 
     ufunc = np.tanh
-    monotonic = True

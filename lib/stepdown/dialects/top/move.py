@@ -173,6 +173,7 @@ class Pad(Move):
     pads = Ints()
     mode = Str("constant", ("constant", "reflect", "edge", "wrap"))
     value = Float(0.0)
+    fills = ("value",)
 
     @staticmethod
     def example(rng: np.random.Generator) -> Example:

@@ -69,6 +69,7 @@ class Resampled(TopOp):
     coordinate_transformation_mode = Str("half_pixel", tuple(COORDINATES))
     roi = Floats(())
     extrapolation_value = Float(0.0)
+    fills = ("extrapolation_value",)
 
     def shapes(self, input: Shape) -> list[Shape]:
         """Return `shape`."""

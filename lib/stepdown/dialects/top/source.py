@@ -60,7 +60,7 @@ class Weight(TopOp):
 
 
 @top_op
-class None_(TopOp):
+class Absent(TopOp):
     """An absent optional operand."""
 
     kind = Kind.SOURCE
@@ -77,7 +77,7 @@ class None_(TopOp):
             raise VerifyException("top.None has one result of type none and no operands")
 
 
-None_.name = "top.None"
+Absent.name = "top.None"
 
 
 def weight_key(value: SSAValue) -> str | None:

@@ -5,7 +5,7 @@ from xdsl.ir import Dialect, Operation, SSAValue
 from stepdown.dialects.op import Kind, TensorOp, value_name
 from stepdown.dialects.top import TOP_OPS, TopOp
 from stepdown.dialects.tpu.base import FloatOp, TpuOp
-from stepdown.dialects.tpu.cast import Cast, Lut, Rescale
+from stepdown.dialects.tpu.convert import Convert, Lut, Rescale
 from stepdown.dialects.tpu.elementwise import INTEGER_OPS, MoveOp
 from stepdown.dialects.tpu.mac import MAC_OPS
 from stepdown.dialects.types import quant_of
@@ -23,7 +23,7 @@ def _twin(name: str, top: type[TopOp]) -> type[TensorOp]:
 TPU_OPS: dict[str, type[TensorOp]] = {name: _twin(name, top) for name, top in TOP_OPS.items()}
 """The TPU twin of every TOP op, by class name."""
 
-TPU = Dialect("tpu", [*TPU_OPS.values(), Cast, Rescale, Lut])
+TPU = Dialect("tpu", [*TPU_OPS.values(), Convert, Rescale, Lut])
 
 
 def has_integer_code(op: TensorOp) -> bool:
@@ -38,7 +38,7 @@ def view_of(value: SSAValue) -> str:
     The quantised tensor has the plain name; its float and rescaled copies are views of it.
     """
     owner = value.owner
-    if isinstance(owner, Rescale) or (isinstance(owner, Cast) and not quant_of(value)):
+    if isinstance(owner, Rescale) or (isinstance(owner, Convert) and not quant_of(value)):
         return view_of(owner.operands[0]) or value_name(owner.operands[0])
     for use in value.uses:
         if _quantises(use.operation, value):
@@ -47,7 +47,7 @@ def view_of(value: SSAValue) -> str:
 
 
 def _quantises(user: Operation, value: SSAValue) -> bool:
-    return isinstance(user, Cast) and not quant_of(value) and quant_of(user.results[0]) is not None
+    return isinstance(user, Convert) and not quant_of(value) and quant_of(user.results[0]) is not None
 
 
-__all__ = ["TPU", "TPU_OPS", "Cast", "Lut", "Rescale", "TpuOp", "has_integer_code", "view_of"]
+__all__ = ["TPU", "TPU_OPS", "Convert", "Lut", "Rescale", "TpuOp", "has_integer_code", "view_of"]

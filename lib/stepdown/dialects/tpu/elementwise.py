@@ -32,7 +32,9 @@ class SumOp(ScaledOp):
             lifted = centred(q, self.params(i), np.int64) << ELTWISE_LEFT_SHIFT
             total = total + self.signs[i > 0] * apply_scale(lifted, self.multipliers[i], self.shifts[i])
         params = self.result_params
-        return [rescale(total, self.multipliers[-1], self.shifts[-1], params.zero_point, self.bounds(), self.result_dtype)]
+        return [
+            rescale(total, self.multipliers[-1], self.shifts[-1], params.zero_point, self.bounds(), self.result_dtype)
+        ]
 
 
 class DifferenceOp(SumOp):

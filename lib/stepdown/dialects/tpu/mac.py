@@ -39,7 +39,11 @@ class MacOp(TpuOp):
         along = self._along(total.ndim)
         if bias is not None:
             total += bias.reshape(along)
-        scales = (multiplier.reshape(along), shift.reshape(along)) if multiplier.size > 1 else (multiplier.item(), shift.item())
+        scales = (
+            (multiplier.reshape(along), shift.reshape(along))
+            if multiplier.size > 1
+            else (multiplier.item(), shift.item())
+        )
         return [rescale(total, *scales, self.result_params.zero_point, self.bounds(), self.result_dtype)]
 
     def run_rounded(self, *inputs: Any) -> Arrays:
@@ -55,7 +59,9 @@ class MacOp(TpuOp):
             bound = bound + 2.0**-52 * np.abs(bias)
         bound = bound.reshape(along) if bound.size > 1 else bound.reshape(())
         round_to = ROUND[storage_of(self.results[0])]
-        exact = correctly_rounded(total, bound + 2.0**-52 * np.abs(total), round_to, lambda i: self._terms(i, total.shape, x, w, bias))
+        exact = correctly_rounded(
+            total, bound + 2.0**-52 * np.abs(total), round_to, lambda i: self._terms(i, total.shape, x, w, bias)
+        )
         return [self.activate(exact)]  # type: ignore[attr-defined]
 
     def _terms_a_sum(self) -> int:
@@ -73,7 +79,9 @@ class MacOp(TpuOp):
         """Return the shape that puts a value a channel along the result's channel axis."""
         raise NotImplementedError
 
-    def _terms(self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    def _terms(
+        self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None
+    ) -> np.ndarray:
         """Return the addends [N, K] of the results at flat positions `index`."""
         raise NotImplementedError
 
@@ -87,7 +95,9 @@ class ConvMac(MacOp, Conv):
     def _along(self, rank: int) -> tuple[int, ...]:
         return (1, -1, *([1] * (rank - 2)))
 
-    def _terms(self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    def _terms(
+        self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None
+    ) -> np.ndarray:
         view = windows(pad_spatial(x, self.pads), w.shape[2:], self.strides, self.dilations)
         return _window_terms(index, shape, view, w, self.group, bias)
 
@@ -101,7 +111,9 @@ class ConvTransposeMac(MacOp, ConvTranspose):
     def _along(self, rank: int) -> tuple[int, ...]:
         return (1, -1, *([1] * (rank - 2)))
 
-    def _terms(self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    def _terms(
+        self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None
+    ) -> np.ndarray:
         rank, kernel = x.ndim - 2, w.shape[2:]
         spread = np.zeros((*x.shape[:2], *(s * (n - 1) + 1 for s, n in zip(self.strides, x.shape[2:], strict=True))))
         spread[:, :, *(slice(None, None, s) for s in self.strides)] = x
@@ -129,7 +141,9 @@ class MatMulMac(MacOp, MatMul):
     def _weight_sums(self, w: np.ndarray) -> np.ndarray:
         return super()._weight_sums(w).max(keepdims=True) if w.ndim > 2 else super()._weight_sums(w)
 
-    def _terms(self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    def _terms(
+        self, index: np.ndarray, shape: tuple[int, ...], x: np.ndarray, w: np.ndarray, bias: np.ndarray | None
+    ) -> np.ndarray:
         x, rows = np.atleast_2d(x), self._rows(w)
         batch = np.broadcast_shapes(x.shape[:-2], rows.shape[:-2])
         at = np.unravel_index(index, (*batch, x.shape[-2], rows.shape[-2]))
@@ -166,5 +180,3 @@ def _as_convolution_weight(w: np.ndarray, group: int) -> np.ndarray:
 
 
 MAC_OPS: dict[str, type[MacOp]] = {"Conv": ConvMac, "ConvTranspose": ConvTransposeMac, "MatMul": MatMulMac}
-
-

@@ -11,7 +11,7 @@ from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, fused_of, is_internal, location, names_of, value_name
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Weight
-from stepdown.dialects.tpu import TPU_OPS, Cast, Rescale
+from stepdown.dialects.tpu import TPU_OPS, Convert, Rescale
 from stepdown.dialects.types import NONE, is_none, quant_of, range_of, shape_of, storage_of, tensor
 from stepdown.errors import InputError
 from stepdown.numerics.floats import bf16_bits, round_bf16
@@ -116,13 +116,15 @@ class Lowering:
         kind = element if element is not None else {np.dtype(np.int8): "i8", np.dtype(np.int32): "i32"}[array.dtype]
         cls = TPU_OPS["Weight"]
         attributes = {"key": cls.fields["key"].encode(key)}
-        return self.program.add(cls.create(result_types=[tensor(array.shape, kind)], attributes=attributes, location=location([key])))
+        return self.program.add(
+            cls.create(result_types=[tensor(array.shape, kind)], attributes=attributes, location=location([key]))
+        )
 
     @property
     def none(self) -> SSAValue:
         """The absent operand, made once."""
         if self._none is None:
-            self._none = self.program.add(TPU_OPS["None_"].create(result_types=[NONE]))
+            self._none = self.program.add(TPU_OPS["Absent"].create(result_types=[NONE]))
         return self._none
 
     # --- inside
@@ -149,13 +151,16 @@ class Lowering:
         op = Rescale.create(
             operands=[source],
             result_types=[tensor(shape_of(source), target)],
-            attributes={"multiplier": Rescale.fields["multiplier"].encode(multiplier), "shift": Rescale.fields["shift"].encode(shift)},
+            attributes={
+                "multiplier": Rescale.fields["multiplier"].encode(multiplier),
+                "shift": Rescale.fields["shift"].encode(shift),
+            },
             location=location([name], internal=True),
         )
         return self.program.add(op)
 
     def _cast(self, value: SSAValue, source: SSAValue, element: Element) -> SSAValue:
-        """Cast; the quantised tensor has the plain name, the float one `NAME_<type>`."""
+        """Convert; the quantised tensor has the plain name, the float one `NAME_<type>`."""
         name = value_name(value)
         owner = source.owner
         assert isinstance(owner, TensorOp)
@@ -165,7 +170,11 @@ class Lowering:
         else:
             name = self._free_name(f"{value_name(source)}_{element}")
         internal = is_internal(value.owner)  # type: ignore[arg-type]
-        op = Cast.create(operands=[source], result_types=[tensor(shape_of(source), element)], location=location([name], internal=internal))
+        op = Convert.create(
+            operands=[source],
+            result_types=[tensor(shape_of(source), element)],
+            location=location([name], internal=internal),
+        )
         return self.program.add(op)
 
     def _free_name(self, wanted: str) -> str:

@@ -11,6 +11,8 @@ def lower_float(state: Lowering, op: TensorOp, element: str) -> None:
     for index, value in enumerate(op.operands):
         stays = is_none(value) or not is_float(value)
         bias = op.kind is Kind.MAC and index == 2
-        operands.append(state.get(value, storage_of(value) if stays and not is_none(value) else "f32" if bias else element))
+        operands.append(
+            state.get(value, storage_of(value) if stays and not is_none(value) else "f32" if bias else element)
+        )
     elements = [element if is_float(result) else storage_of(result) for result in op.results]
     state.emit(type(op).__name__, op, operands, elements)

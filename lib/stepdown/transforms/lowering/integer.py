@@ -21,7 +21,7 @@ _MAX_ADDENDS = 8
 
 def can_lower(state: Lowering, op: TensorOp) -> bool:
     """Tell whether `op` has integer code and every float tensor at it has a range."""
-    if not has_integer_code(op) or len(op.operands) > _MAX_ADDENDS and op.kind is Kind.ELTWISE:
+    if not has_integer_code(op) or (len(op.operands) > _MAX_ADDENDS and op.kind is Kind.ELTWISE):
         return False
     values = [v for v in (*op.operands, *op.results) if not is_none(v) and is_float(v)]
     known = all(range_of(v) is not None or state.constant(v) is not None for v in values)
@@ -58,7 +58,9 @@ def _lower_sum(state: Lowering, op: TensorOp) -> None:
     common = 2 * max(_scale(p) for p in params)
     scales = [_scale(p) / common for p in params]
     output = common / (2.0**ELTWISE_LEFT_SHIFT * _scale(target))
-    _emit_scaled(state, op, [state.get(v, p) for v, p in zip(op.operands, params, strict=True)], [*scales, output], target)
+    _emit_scaled(
+        state, op, [state.get(v, p) for v, p in zip(op.operands, params, strict=True)], [*scales, output], target
+    )
 
 
 def _lower_product(state: Lowering, op: TensorOp) -> None:
@@ -95,8 +97,13 @@ def _lower_move(state: Lowering, op: TensorOp) -> None:
     params = state.params_of(computed[0]) if len(moved) == 1 and computed else state.params_of(op.results[0])
     operands = [state.get(v, _element(v, params)) for v in op.operands]
     elements: list[Element] = [params if is_float(r) else storage_of(r) for r in op.results]
-    stored = getattr(op, "stored_attributes", lambda _: {})(params)
-    state.emit(type(op).__name__, op, operands, elements, **stored)
+    state.emit(type(op).__name__, op, operands, elements, **_stored_fills(op, params))
+
+
+def _stored_fills(op: TensorOp, params: QuantParams) -> dict[str, float]:
+    """Return the constants that `op` writes among moved elements as stored integers."""
+    names: tuple[str, ...] = op.fills  # type: ignore[attr-defined]
+    return {name: float(quantize(np.float32(getattr(op, name)), params)) for name in names}
 
 
 def _element(value: SSAValue, params: QuantParams) -> Element:
@@ -124,4 +131,3 @@ _BY_EXECUTION: dict[type, Callable[[Lowering, TensorOp], None]] = {
     SumReduceOp: _lower_sum_reduce,
     MoveOp: _lower_move,
 }
-

@@ -50,7 +50,9 @@ def _bias(state: Lowering, op: TensorOp) -> np.ndarray | None:
         return None
     constant = state.constant(value)
     if constant is None:
-        raise UnsupportedModel("INT8 needs a constant bias", f"tensor '{op.tensor_name}'", "give the op a float mode in a qtable")
+        raise UnsupportedModel(
+            "INT8 needs a constant bias", f"tensor '{op.tensor_name}'", "give the op a float mode in a qtable"
+        )
     return constant
 
 
@@ -90,7 +92,9 @@ def _check_accumulator(op: TensorOp, quantized: np.ndarray, axis: int, source: Q
     others = tuple(i for i in range(quantized.ndim) if i != axis)
     sums = np.abs(quantized.astype(np.int64)).sum(axis=others)
     if int(sums.max(initial=0)) * largest + BIAS_MAX > ACCUMULATOR_MAX:
-        raise UnsupportedModel("its sums could leave int32", f"tensor '{op.tensor_name}'", "give the op a float mode in a qtable")
+        raise UnsupportedModel(
+            "its sums could leave int32", f"tensor '{op.tensor_name}'", "give the op a float mode in a qtable"
+        )
 
 
 def _quantized_bias(bias: np.ndarray, scales: np.ndarray) -> np.ndarray:

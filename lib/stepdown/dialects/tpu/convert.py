@@ -20,10 +20,10 @@ class OneToOne(TpuOp):
         return [input]
 
 
-class Cast(OneToOne):
+class Convert(OneToOne):
     """Another storage type for the same values: quantises, dequantises, or rounds to a float format."""
 
-    name = "tpu.Cast"
+    name = "tpu.Convert"
 
     def run(self, input: np.ndarray) -> Arrays:
         """Return the operand in the result's type."""
