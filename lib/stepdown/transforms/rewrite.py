@@ -1,0 +1,238 @@
+"""Rewriting ops in place: a worklist of patterns, with names and weights kept in order.
+
+    @pattern("Relu")
+    def fuse_relu(graph: Rewriter, op: TensorOp) -> bool:
+        '''Return whether anything was changed.'''
+
+An op that stands for several tensors of the source model has the name of the last and notes the others as fused.
+"""
+
+import math
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from stepdown.dialects.op import TensorOp, absorb, fused_of, is_internal, location, names_of
+from stepdown.dialects.program import Program
+from stepdown.dialects.top.source import Absent, Input, Weight
+from stepdown.dialects.types import is_none, storage_of_dtype, tensor
+
+Pattern = Callable[["Rewriter", TensorOp], bool]
+PATTERNS: defaultdict[str, list[Pattern]] = defaultdict(list)
+"""By op name (`top.Relu`), the patterns that start at such an op; those of "" start at every TOP op."""
+
+
+def pattern(*ops: str) -> Callable[[Pattern], Pattern]:
+    """Register a pattern for TOP ops by their class names; for all of them when none is given."""
+
+    def register(function: Pattern) -> Pattern:
+        for name in ops or ("",):
+            PATTERNS[f"top.{name}" if name else ""].append(function)
+        return function
+
+    return register
+
+
+class Rewriter:
+    """Applies patterns to a program until none matches."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        ops = program.ops
+        self._work, self._waiting = deque(ops), set(ops)
+        self._keys = Counter(op.key for op in ops if isinstance(op, Weight))
+        self._none = next((op for op in ops if isinstance(op, Absent)), None)
+
+    def run(self) -> int:
+        """Apply the patterns to a fixed point, then drop what nobody reads; returns the number of rewrites."""
+        changed = 0
+        while self._work:
+            op = self._work.popleft()
+            self._waiting.discard(op)
+            while op.parent and any(apply(self, op) for apply in _patterns_of(op)):
+                changed += 1
+        drop_unused(self.program)
+        return changed
+
+    # --- reading
+
+    def constant(self, value: SSAValue) -> np.ndarray | None:
+        """Return the array of a weight as ops compute on it (16-bit floats widened), None for any other value."""
+        if not isinstance(value.owner, Weight):
+            return None
+        array = self.program.weights[value.owner.key]
+        return array.astype(np.float32) if array.dtype == np.float16 else array
+
+    def none(self) -> SSAValue:
+        """Return the absent operand, made once at the start of the block."""
+        if self._none is None:
+            self._none = Absent.make()
+            block = self.program.block
+            block.insert_ops_before([self._none], block.first_op) if block.first_op else block.add_op(self._none)
+        return self._none.results[0]
+
+    # --- changing
+
+    def weight(self, before: Operation, array: np.ndarray, key: str, instead: SSAValue | None = None) -> SSAValue:
+        """Add a constant under `key`, or under a numbered one where that is taken by another than `instead`."""
+        free = key if self._replaces(instead, key) else self._free(key)
+        self.program.weights[free] = array
+        op = Weight.of(free, tensor(array.shape, storage_of_dtype(array.dtype)))
+        self._keys[free] += 1
+        self._insert(op, before)
+        return op.results[0]
+
+    def replace(
+        self,
+        op: TensorOp,
+        by: type[TensorOp],
+        operands: Sequence[SSAValue],
+        swallowed: Iterable[Operation] = (),
+        **attributes: Any,
+    ) -> TensorOp:
+        """Put another op in the place of `op`, with its names and types; it also stands for the ops `swallowed`."""
+        encoded = {name: by.fields[name].encode(value) for name, value in attributes.items()}
+        made = by.create(operands=operands, result_types=[r.type for r in op.results], attributes=encoded)
+        names = names_of(op)
+        carried = [n for gone in swallowed for n in tensors_of(gone)] + fused_of(op)
+        made.location = location(names, [n for n in carried if n not in names], is_internal(op))
+        self._insert(made, op)
+        for old, new in zip(op.results, made.results, strict=True):
+            self._forward(old, new)
+        self._erase(op)
+        self._touch(made)
+        return made
+
+    def bypass(self, op: TensorOp, value: SSAValue) -> bool:
+        """Drop `op`, whose result is `value` itself; its name goes on as fused, or as the name of an output."""
+        owner, name = value.owner, names_of(op)[0]
+        assert isinstance(owner, TensorOp)
+        if returned(op.results[0]):
+            if isinstance(owner, Input | Weight) or returned(value):
+                return False
+            _rename_result(owner, value, name, is_internal(op))
+            absorb(owner, fused_of(op))
+        elif not isinstance(owner, Weight):
+            absorb(owner, tensors_of(op))
+        self._forward(op.results[0], value)
+        self._erase(op)
+        return True
+
+    def fold(self, op: TensorOp, arrays: Sequence[np.ndarray]) -> None:
+        """Put constants in the place of an op's results; the ops that read them note its names."""
+        names = names_of(op)
+        for result, array, name in zip(op.results, arrays, names, strict=True):
+            for user in users(result):
+                if isinstance(user, TensorOp):
+                    absorb(user, tensors_of(op))
+            self._forward(result, self.weight(op, array, name))
+        self._erase(op)
+
+    def _replaces(self, instead: SSAValue | None, key: str) -> bool:
+        owner = instead.owner if instead else None
+        alone = isinstance(owner, Weight) and owner.key == key and self._keys[key] == 1
+        return alone and instead is not None and instead.has_one_use()
+
+    def _free(self, key: str) -> str:
+        free, number = key, 1
+        while free in self.program.weights:
+            number += 1
+            free = f"{key}_{number}"
+        return free
+
+    def _insert(self, op: Operation, before: Operation) -> None:
+        self.program.block.insert_ops_before([op], before)
+
+    def _forward(self, old: SSAValue, new: SSAValue) -> None:
+        """Let the readers of `old` read `new`, and look at them again."""
+        readers = users(old)
+        old.replace_all_uses_with(new)
+        for reader in readers:
+            self._touch(reader)
+
+    def _touch(self, op: Operation) -> None:
+        if isinstance(op, TensorOp) and op not in self._waiting:
+            self._waiting.add(op)
+            self._work.append(op)
+
+    def _erase(self, op: Operation) -> None:
+        """Erase an op nobody reads, and what only it read."""
+        gone = [op]
+        while gone:
+            dead = gone.pop()
+            read = [v.owner for v in dict.fromkeys(dead.operands)]
+            if isinstance(dead, Weight):
+                self._keys[dead.key] -= 1
+            dead.detach()  # type: ignore[no-untyped-call]
+            dead.erase()
+            for owner in read:
+                if isinstance(owner, TensorOp) and not isinstance(owner, Input | Absent):
+                    self._drop_or_touch(owner, gone)
+
+    def _drop_or_touch(self, owner: TensorOp, gone: list[Operation]) -> None:
+        """List an op as gone when nobody reads it any more; else its readers have one rival less."""
+        if not any(r.uses for r in owner.results):
+            gone.append(owner)
+            return
+        for result in owner.results:
+            if result.has_one_use():
+                self._touch(users(result)[0])
+
+
+def _patterns_of(op: TensorOp) -> Iterator[Pattern]:
+    if op.name.startswith("top."):
+        yield from PATTERNS.get(op.name, ())
+        yield from PATTERNS[""]
+
+
+def users(value: SSAValue) -> list[Operation]:
+    """Return the ops that read a value, the return among them."""
+    return list(dict.fromkeys(use.operation for use in value.uses))
+
+
+def returned(value: SSAValue) -> bool:
+    """Tell whether a value is an output of the network."""
+    return any(isinstance(use.operation, ReturnOp) for use in value.uses)
+
+
+def tensors_of(op: Operation) -> list[str]:
+    """Return the tensors of the source model that an op stands for."""
+    return fused_of(op) + ([] if is_internal(op) else names_of(op))
+
+
+def only_read_here(value: SSAValue, name: str) -> TensorOp | None:
+    """Return the `top.<name>` op that makes a value with a single reader, else None."""
+    owner = value.owner
+    fits = isinstance(owner, TensorOp) and owner.name == f"top.{name}" and value.has_one_use()
+    return owner if fits and isinstance(owner, TensorOp) else None
+
+
+def drop_unused(program: Program) -> None:
+    """Erase ops whose results nobody reads; inputs stay."""
+    for op in reversed(program.ops):
+        if not isinstance(op, Input) and not any(r.uses for r in op.results):
+            op.detach()  # type: ignore[no-untyped-call]
+            op.erase()
+
+
+def elements_of(kind: Attribute) -> int:
+    """Return the number of elements of a tensor type."""
+    return math.prod(kind.get_shape())  # type: ignore[attr-defined]
+
+
+def is_constant(value: SSAValue) -> bool:
+    """Tell whether a value is a weight or absent."""
+    return is_none(value) or isinstance(value.owner, Weight)
+
+
+def _rename_result(op: TensorOp, value: SSAValue, name: str, internal: bool) -> None:
+    """Give one result of `op` another name and keep the old one as fused."""
+    names = names_of(op)
+    place = list(op.results).index(value)  # type: ignore[arg-type]
+    old = [] if is_internal(op) else [names[place]]
+    names[place] = name
+    op.location = location(names, [n for n in fused_of(op) + old if n not in names], internal)
