@@ -14,6 +14,7 @@ DTYPES = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32}
 WEIGHT_MAX = 127
 # Below it a channel's weights are noise: its scale would make the bias leave int32.
 MIN_WEIGHT_SCALE = 2.0**-40
+_HUGE = 1e9  # beyond every 8-bit value
 MIN_SCALE = float(np.finfo(np.float32).tiny)
 
 
@@ -58,9 +59,8 @@ def quantize(x: np.ndarray, params: QuantParams) -> np.ndarray:
     """Return saturate(round_half_even(x / scale) + zero_point), the division in float32. NaN becomes the zero point."""
     low, high = params.bounds
     scaled = np.rint(np.divide(x, _along(params, np.ndim(x)), dtype=np.float32))
-    np.nan_to_num(scaled, copy=False, nan=0.0, posinf=1e9, neginf=-1e9)
-    scaled += np.float32(params.zero_point)
-    return np.clip(scaled, low, high, out=scaled).astype(DTYPES[params.type])
+    scaled = np.nan_to_num(scaled, nan=0.0, posinf=_HUGE, neginf=-_HUGE) + np.float32(params.zero_point)
+    return np.clip(scaled, low, high).astype(DTYPES[params.type])
 
 
 def dequantize(q: np.ndarray, params: QuantParams) -> np.ndarray:

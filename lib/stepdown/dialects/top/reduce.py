@@ -53,11 +53,19 @@ def total(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     return np.asarray(x.sum(axis=axes, keepdims=True, dtype=x.dtype))
 
 
-@top_op
-class ReduceSum(Reduce):
-    """The sum. Source: ONNX ReduceSum."""
+class Summed(Reduce):
+    """A reduction made of sums, which integer code takes exactly."""
 
     kind = Kind.REDUCE
+
+    def sums(self, input: np.ndarray) -> np.ndarray:
+        """Return the sums in the type and shape of the result; exact for integers that the type can hold."""
+        return total(input, self.axes_of(input.shape)).reshape(self.shapes(input.shape)[0])
+
+
+@top_op
+class ReduceSum(Summed):
+    """The sum. Source: ONNX ReduceSum."""
 
     def reduce(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         """Return the sum."""
@@ -65,19 +73,13 @@ class ReduceSum(Reduce):
 
 
 @top_op
-class ReduceMean(Reduce):
+class ReduceMean(Summed):
     """The mean; of integers, truncated towards 0. Source: ONNX ReduceMean."""
-
-    kind = Kind.REDUCE
 
     def reduce(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
         """Return the sum / the number of elements."""
         sums, count = total(x, axes), self.count(x.shape)
         return sums / x.dtype.type(count) if x.dtype.kind == "f" else (sums - np.fmod(sums, count)) // count
-
-    def sums(self, input: np.ndarray) -> np.ndarray:
-        """Return the sums in the type and shape of the result; exact for integers that the type can hold."""
-        return total(input, self.axes_of(input.shape)).reshape(self.shapes(input.shape)[0])
 
     def count(self, input: Shape) -> int:
         """Return the number of elements behind each result."""

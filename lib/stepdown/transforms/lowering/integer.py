@@ -6,6 +6,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import Kind, TensorOp
+from stepdown.dialects.top import TopOp
 from stepdown.dialects.tpu import INTEGER_OPS, Lut, has_integer_code
 from stepdown.dialects.tpu.elementwise import AverageOp, MoveOp, PickOp, ProductOp, SumOp, SumReduceOp
 from stepdown.dialects.types import is_float, is_none, range_of, shape_of, storage_of
@@ -91,10 +92,13 @@ def _lower_sum_reduce(state: Lowering, op: TensorOp) -> None:
 
 
 def _lower_move(state: Lowering, op: TensorOp) -> None:
-    """Move integers: the results take the parameters of the moved operand; several operands meet at the result's."""
+    """Move integers: the result takes the parameters of the one operand it moves.
+
+    Where several meet, or a number is written among them, all take the parameters of the result's own range.
+    """
     moved = [v for v in op.operands if not is_none(v) and is_float(v)]
-    computed = [v for v in moved if state.constant(v) is None]
-    params = state.params_of(computed[0]) if len(moved) == 1 and computed else state.params_of(op.results[0])
+    alone = len(moved) == 1 and state.constant(moved[0]) is None and not any(getattr(op, name) for name in _fills(op))
+    params = state.params_of(moved[0] if alone else op.results[0])
     operands = [state.get(v, _element(v, params)) for v in op.operands]
     elements: list[Element] = [params if is_float(r) else storage_of(r) for r in op.results]
     state.emit(type(op).__name__, op, operands, elements, **_stored_fills(op, params))
@@ -102,8 +106,11 @@ def _lower_move(state: Lowering, op: TensorOp) -> None:
 
 def _stored_fills(op: TensorOp, params: QuantParams) -> dict[str, float]:
     """Return the constants that `op` writes among moved elements as stored integers."""
-    names: tuple[str, ...] = op.fills  # type: ignore[attr-defined]
-    return {name: float(quantize(np.float32(getattr(op, name)), params)) for name in names}
+    return {name: float(quantize(np.float32(getattr(op, name)), params)) for name in _fills(op)}
+
+
+def _fills(op: TensorOp) -> tuple[str, ...]:
+    return op.fills if isinstance(op, TopOp) else ()
 
 
 def _element(value: SSAValue, params: QuantParams) -> Element:

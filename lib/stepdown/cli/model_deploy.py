@@ -1,0 +1,96 @@
+"""Lower a TOP module for a chip and check it, by running the small tools; every command is printed first."""
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stepdown.cli.tool import Parser
+from stepdown.errors import InputError, StepError
+
+MODES = ("F32", "F16", "BF16", "INT8")
+TOLERANCES = {"F32": "0.999,0.999", "F16": "0.99,0.93", "BF16": "0.99,0.87", "INT8": "0.90,0.55"}
+EPILOG = """example:
+  model_deploy.py --mlir mobilenet_v2.mlir --quantize INT8 --asymmetric --chip bm1684x \\
+      --calibration_table mobilenet_v2_cali_table --test_input mobilenet_v2_in_f32.npz \\
+      --test_reference mobilenet_v2_top_outputs.npz
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the tool's parser."""
+    made = Parser(prog="model_deploy.py", description=__doc__, epilog=EPILOG)
+    made.add_argument("--mlir", required=True, help="TOP module written by model_transform.py")
+    made.add_argument("--quantize", required=True, choices=MODES, help="mode of the ops")
+    made.add_argument("--chip", required=True, help="name of a chip, or the path of its .toml")
+    made.add_argument("--asymmetric", action="store_true", help="INT8 activations may have a zero point")
+    made.add_argument("--calibration_table", default="", help="table of run_calibration.py, needed for INT8")
+    made.add_argument("--quantize_table", default="", help="qtable: 'op_name mode' a line")
+    made.add_argument("--test_input", default="", help="npz to run the lowered module on")
+    made.add_argument("--test_reference", default="", help="npz of all TOP tensors to compare with (made when absent)")
+    made.add_argument("--tolerance", default="", help="cosine,euclid every tensor must reach (default: by the mode)")
+    made.add_argument("--excepts", default="", help="tensors not to compare, by commas")
+    made.add_argument("-o", "--output", default="", help="lowered module (default NAME_MODE_CHIP.mlir beside --mlir)")
+    return made
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chain; 1 where the comparison fails."""
+    if args.quantize == "INT8" and not args.calibration_table:
+        raise InputError("INT8 needs --calibration_table", fix="make one with run_calibration.py")
+    output = args.output or lowered_name(args)
+    _step("tpuc-opt", *lowering_command(args, output))
+    if args.test_input:
+        reference = args.test_reference or _reference(args)
+        tensors = output.removesuffix(".mlir") + "_tensors.npz"
+        _step("model_runner.py", "--model", output, "--input", args.test_input, "--dump_all_tensors", "--output", tensors)
+        if _step(*comparison_command(args, tensors, reference), allowed=(0, 1)):
+            return 1
+    print(f"wrote {output}")
+    return 0
+
+
+def lowered_name(args: argparse.Namespace) -> str:
+    """Return `NAME_int8_sym_CHIP.mlir` beside the TOP module, without a path of the chip's TOML."""
+    mode = args.quantize.lower()
+    if mode == "int8":
+        mode += "_asym" if args.asymmetric else "_sym"
+    return args.mlir.removesuffix(".mlir") + f"_{mode}_{Path(args.chip).stem}.mlir"
+
+
+def lowering_command(args: argparse.Namespace, output: str) -> list[str]:
+    """Return the arguments of tpuc-opt."""
+    asymmetric = f"asymmetric={str(args.asymmetric).lower()}"
+    command = [args.mlir]
+    if args.calibration_table:
+        command.append(f"--import-calibration-table=file={shlex.quote(args.calibration_table)} {asymmetric}")
+    lowering = f"mode={args.quantize} {asymmetric} chip={shlex.quote(args.chip)}"
+    if args.quantize_table:
+        lowering += f" qtable={shlex.quote(args.quantize_table)}"
+    return [*command, f"--convert-top-to-tpu={lowering}", "--save-weight", "-o", output]
+
+
+def comparison_command(args: argparse.Namespace, tensors: str, reference: str) -> list[str]:
+    """Return the npz_tool.py command that compares with the TOP tensors."""
+    command = ["npz_tool.py", "compare", tensors, reference, "--tolerance", args.tolerance or TOLERANCES[args.quantize]]
+    return [*command, "--excepts", args.excepts] if args.excepts else command
+
+
+def _reference(args: argparse.Namespace) -> str:
+    reference = args.mlir.removesuffix(".mlir") + "_top_tensors.npz"
+    _step("model_runner.py", "--model", args.mlir, "--input", args.test_input, "--dump_all_tensors", "--output", reference)
+    return reference
+
+
+def _step(tool: str, *arguments: str, allowed: Sequence[int] = (0,)) -> int:
+    """Print and run one tool of the chain, from beside this one; a failure ends the chain with its exit code."""
+    print("+", shlex.join([tool, *arguments]), flush=True)
+    beside = Path(sys.argv[0]).resolve().parent / tool
+    code = subprocess.run([sys.executable, str(beside), *arguments], check=False).returncode
+    if code not in allowed:
+        failure = StepError(f"{tool} ended with exit code {code}", fix="its own line above says why")
+        failure.exit_code = code
+        raise failure
+    return code

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Ports MobileNetV2 step by step, as the tutorial does (docs/step_by_step.md): import, calibrate, lower in five modes,
+# run, compare tensor by tensor, look at the top five. Sets everything up itself. Work is done in WORK_DIR
+# (default: work_dir/step_by_step in the checkout), which is made anew.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+bash "$root/build.sh"
+# shellcheck disable=SC1091
+source "$root/envsetup.sh"
+
+work=${WORK_DIR:-$root/work_dir/step_by_step}
+chip=bm1684x
+short=1684x
+started=$SECONDS
+rm -rf "$work"
+mkdir -p "$work"
+cd "$work"
+
+say() { printf '\n=== %s\n' "$*"; }
+do_it() { printf '+ %s\n' "$*"; "$@"; }
+
+say "Prepare: the network, the cat, the calibration photos"
+cp "$REGRESSION_PATH/mobilenet_v2.onnx" ./
+cp "$REGRESSION_PATH/image/cat.jpg" ./
+mkdir dataset_cali
+cp "$REGRESSION_PATH"/image/*.jpg dataset_cali/
+do_it prepare_dataset.py --dataset dataset_cali --input_num 12 -o dataset_cali/image_list.txt
+
+say "Import: ONNX to TOP, checked tensor by tensor against onnxruntime"
+do_it model_transform.py \
+    --model_name mobilenet_v2 \
+    --model_def ./mobilenet_v2.onnx \
+    --input_shapes '[[1,3,224,224]]' \
+    --resize_dims 256,256 \
+    --mean 123.675,116.28,103.53 \
+    --scale 0.0171,0.0175,0.0174 \
+    --pixel_format rgb \
+    --test_input ./cat.jpg \
+    --test_result mobilenet_v2_all_tensors_mlir_f32.npz \
+    --tolerance 0.999,0.999 \
+    --mlir mobilenet_v2.mlir
+do_it npz_tool.py dump mobilenet_v2_all_tensors_mlir_f32.npz output_Gemm 5
+
+say "Calibrate on $(wc -l < dataset_cali/image_list.txt) photos"
+do_it run_calibration.py mobilenet_v2.mlir \
+    --data_list dataset_cali/image_list.txt \
+    -o mobilenet_v2_cali_table
+
+failed=()
+# try NAME TOLERANCE PASS...: lower with the passes, run, compare every tensor with the F32 chain, show the top five.
+try() {
+    local name=$1 tolerance=$2 all=mobilenet_v2_all_tensors_$1_$short.npz
+    shift 2
+    say "Mode $name: every tensor at $tolerance of the F32 chain"
+    do_it tpuc-opt mobilenet_v2.mlir "$@" --save-weight -o "mobilenet_v2_${name}_$short.mlir"
+    do_it model_runner.py --model "mobilenet_v2_${name}_$short.mlir" --input mobilenet_v2_in_f32.npz \
+        --dump_all_tensors --output "$all"
+    do_it npz_tool.py compare "$all" mobilenet_v2_all_tensors_mlir_f32.npz --tolerance "$tolerance" |
+        grep -v ' \[PASSED\]$' || failed+=("$name")
+    do_it npz_tool.py dump "$all" output_Gemm_f32 5
+}
+# also NAME TOLERANCE: the network's output alone, at a tighter tolerance.
+also() {
+    do_it npz_tool.py compare "mobilenet_v2_all_tensors_$1_$short.npz" mobilenet_v2_all_tensors_mlir_f32.npz \
+        --only output_Gemm_f32 --tolerance "$2" || failed+=("$1 output")
+}
+
+lower() { printf -- '--convert-top-to-tpu=%s chip=%s' "$1" "$chip"; }
+table() { printf -- '--import-calibration-table=file=mobilenet_v2_cali_table asymmetric=%s' "$1"; }
+
+try f32 0.999,0.999 "$(lower mode=F32)"
+try f16 0.99,0.93 "$(lower mode=F16)"
+try bf16 0.99,0.87 "$(lower mode=BF16)"
+try int8_sym 0.90,0.55 "$(table false)" "$(lower 'mode=INT8 asymmetric=false')"
+also int8_sym 0.95,0.70
+try int8_asym 0.90,0.55 "$(table true)" "$(lower 'mode=INT8 asymmetric=true')"
+also int8_asym 0.97,0.75
+
+say "Done in $((SECONDS - started)) s; the files are in $work"
+if ((${#failed[@]})); then
+    echo "below tolerance: ${failed[*]}"
+    exit 1
+fi
+echo "All five modes are within their tolerances."
