@@ -1,0 +1,42 @@
+"""The check of model_transform.py: the source model and the imported module, run on the same input, compared."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from stepdown.compare.judge import Tolerance
+from stepdown.compare.tensors import Comparison, Dump, TensorResult, compare
+from stepdown.compare.text import result_lines, summary_lines
+from stepdown.dialects.program import Program
+from stepdown.files.npz import write_npz
+from stepdown.runtimes.mlir import MlirRunner
+from stepdown.runtimes.onnx import OnnxRunner
+
+
+def run_source(model: Path, inputs: Mapping[str, np.ndarray], output: Path) -> Dump:
+    """Run the source model by its own runtime and write all tensors."""
+    with closing(OnnxRunner(model)) as runner:
+        tensors = runner.run(inputs, "all")
+        write_npz(output, tensors, runner.metadata)
+        return Dump(str(output), tensors, runner.metadata)
+
+
+def run_module(program: Program, inputs: Mapping[str, np.ndarray], output: Path) -> Dump:
+    """Run the module on the reference interpreter and write all tensors."""
+    runner = MlirRunner(program)
+    tensors = runner.run(inputs, "all")
+    write_npz(output, tensors, runner.metadata)
+    return Dump(str(output), tensors, runner.metadata)
+
+
+def compare_all(target: Dump, reference: Dump, tolerance: Tolerance, excepts: list[str]) -> bool:
+    """Compare all tensors, print what npz_tool.py compare prints, and tell whether they pass."""
+    found: Comparison = compare(target, reference, tolerance, excepts, on_result=_show)
+    print("\n".join(summary_lines(found)))
+    return found.passed
+
+
+def _show(result: TensorResult, target: Dump, reference: Dump) -> None:
+    print("\n".join(result_lines(result)))

@@ -1,0 +1,151 @@
+"""Run a model file of any kind on given inputs (model_runner.py)."""
+
+import argparse
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepdown.cli.tool import Parser
+from stepdown.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stepdown.data.preprocess import Preprocess
+    from stepdown.files.npz import NpzMetadata
+    from stepdown.runtimes import Runner
+    from stepdown.runtimes.runner import Tensors
+
+EXAMPLES = """\
+examples:
+  model_runner.py --model mobilenet_v2.mlir --input mobilenet_v2_in_f32.npz --dump_all_tensors \\
+      --output mobilenet_v2_all_tensors_mlir_f32.npz
+  model_runner.py --model mobilenet_v2_opt.onnx --input mobilenet_v2_in_f32.npz --output outputs.npz
+  model_runner.py --model mobilenet_v2.mlir --input cat.jpg --time
+"""
+TOP = 5
+SLOWEST = 10
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the tool's parser."""
+    tool = Parser(prog="model_runner.py", description="Run a model file on given inputs.", epilog=EXAMPLES)
+    tool.add_argument("--model", required=True, metavar="FILE", help="the model file: .onnx, .mlir")
+    tool.add_argument(
+        "--input", required=True, metavar="FILES",
+        help="npz files, or photos where the model stores its preprocessing: a.npz or a.jpg,b.npz",
+    )  # fmt: skip
+    tool.add_argument("--output", metavar="X.npz", help="the file to write (default: print only)")
+    tool.add_argument("--dump_all_tensors", action="store_true", help="write every tensor, not only the outputs")
+    tool.add_argument(
+        "--output_type", choices=("native", "f32"), default="f32",
+        help="quantised outputs as real numbers (f32, default) or as the integers that the model computes (native)",
+    )  # fmt: skip
+    tool.add_argument("--time", "--profile", action="store_true", help="print where the time goes, op by op")
+    return tool
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the model and write the tensors."""
+    from stepdown.cli.test_inputs import check_files
+    from stepdown.files.npz import write_npz
+    from stepdown.runtimes import open_runner
+
+    paths = [path for path in args.input.split(",") if path]
+    check_files(paths)
+    _check_output(args, paths)
+    with closing(open_runner(args.model)) as runner:
+        inputs = _inputs(args, runner, paths)
+        tensors = runner.run(inputs, "all" if args.dump_all_tensors else "outputs")
+        metadata = runner.metadata
+        tensors = _in_type(args, tensors, metadata)
+        if args.output:
+            write_npz(args.output, tensors, _kept(metadata, tensors))
+        _print_outputs(tensors, metadata)
+        if args.time:
+            _print_times(runner)
+    _report(args, tensors)
+    return 0
+
+
+def _check_output(args: argparse.Namespace, paths: list[str]) -> None:
+    if not args.output:
+        return
+    if not args.output.endswith(".npz"):
+        raise InputError("does not end in .npz", args.output)
+    if any(Path(path).resolve() == Path(args.output).resolve() for path in (args.model, *paths)):
+        raise InputError("would be overwritten", args.output, "choose another --output")
+    if not Path(args.output).parent.is_dir():
+        raise InputError("the folder to write into does not exist", str(Path(args.output).parent), "create it first")
+
+
+def _inputs(args: argparse.Namespace, runner: "Runner", paths: list[str]) -> "Tensors":
+    from stepdown.cli.test_inputs import read_inputs
+
+    fix = "the model stores no preprocessing; make an .npz with prepare_input.py"
+    return read_inputs(paths, [spec.name for spec in runner.inputs()], _photos(runner), fix)
+
+
+def _photos(runner: "Runner") -> "dict[str, Preprocess]":
+    from stepdown.data.preprocess import Preprocess
+
+    found = {name: Preprocess.from_attributes(values) for name, values in runner.preprocessing.items()}
+    return {name: preprocess for name, preprocess in found.items() if preprocess.is_image}
+
+
+def _in_type(args: argparse.Namespace, tensors: "Tensors", metadata: "NpzMetadata") -> "Tensors":
+    """Return the tensors, with each output in the type asked for.
+
+    A quantised network returns real numbers `X_f32`, a view of the integers `X`.
+    """
+    if args.output_type == "f32" or args.dump_all_tensors:
+        return tensors
+    raise InputError("is not possible for this model", "--output_type native", f"outputs: {', '.join(tensors)}")
+
+
+def _kept(metadata: "NpzMetadata", tensors: "Tensors") -> "NpzMetadata":
+    """Return the metadata of the tensors that are written."""
+    from dataclasses import replace
+
+    return replace(metadata, tensors={name: info for name, info in metadata.tensors.items() if name in tensors})
+
+
+def _print_outputs(tensors: "Tensors", metadata: "NpzMetadata") -> None:
+    for name in metadata.outputs:
+        if name in tensors:
+            array = tensors[name]
+            print(f"{name} {array.dtype}{list(array.shape)}")
+            print("\n".join(_top(array)))
+
+
+def _top(array: "np.ndarray") -> list[str]:
+    """Return lines with the largest values and their flat indices."""
+    from stepdown.compare.top import top_indices
+
+    flat = array.ravel()
+    return [f"    {index:>8} {flat[index]!s}" for index in top_indices(flat, TOP)]
+
+
+def _print_times(runner: "Runner") -> None:
+    times = getattr(runner, "seconds", None)
+    if not times:
+        raise InputError("this kind of model does not say where its time goes", "--time", "give an .mlir file")
+    total = sum(times.values())
+    kinds: Counter[str] = Counter()
+    for op, seconds in times.items():
+        kinds[op.name] += seconds
+    print(f"{total * 1e3:.1f} ms in {len(times)} ops")
+    for kind, seconds in kinds.most_common():
+        print(f"  {seconds * 1e3:9.2f} ms {100 * seconds / total:5.1f} %  {kind}")
+    print(f"the {min(SLOWEST, len(times))} slowest:")
+    for op in sorted(times, key=times.__getitem__, reverse=True)[:SLOWEST]:
+        print(f"  {times[op] * 1e3:9.2f} ms {100 * times[op] / total:5.1f} %  {op.name} {op.tensor_name}")
+
+
+def _report(args: argparse.Namespace, tensors: "Tensors") -> None:
+    if not args.output:
+        print(f"ran {args.model}: {len(tensors)} tensors, nothing written; give --output")
+        return
+    print(f"wrote {len(tensors)} tensors to {args.output}")
+    print(f"next: npz_tool.py compare {args.output} REFERENCE.npz -v")

@@ -1,0 +1,197 @@
+"""Import a model into the TOP dialect and check it (model_transform.py)."""
+
+import argparse
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepdown.cli.preprocess_flags import add_preprocess_flags, shapes
+from stepdown.cli.tool import Parser
+from stepdown.errors import InputError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import onnx
+
+    from stepdown.compare.tensors import Dump
+    from stepdown.data.preprocess import Preprocess
+    from stepdown.dialects.program import Program
+    from stepdown.formats.onnx.simplify import Simplification
+    from stepdown.runtimes.runner import Tensors
+
+EXAMPLES = """\
+examples:
+  model_transform.py --model_name mobilenet_v2 --model_def mobilenet_v2.onnx --input_shapes [[1,3,224,224]] \\
+      --resize_dims 256,256 --mean 123.675,116.28,103.53 --scale 0.0171,0.0175,0.0174 --pixel_format rgb \\
+      --test_input cat.jpg --test_result mobilenet_v2_f32_outputs.npz --mlir mobilenet_v2.mlir
+  model_transform.py --model_name mnist --model_def mnist_cnn.onnx --mlir mnist.mlir
+"""
+SUFFIXES = (".onnx",)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the tool's parser."""
+    tool = Parser(
+        prog="model_transform.py", description="Import a model into the TOP dialect and check it.", epilog=EXAMPLES
+    )
+    tool.add_argument("--model_name", required=True, metavar="NAME", help="what the files written are called")
+    tool.add_argument("--model_def", required=True, metavar="FILE", help="the model to import: .onnx")
+    tool.add_argument("--mlir", required=True, metavar="X.mlir", help="the file to write; others go beside it")
+    tool.add_argument(
+        "--input_shapes", "--input_shape", type=shapes, default=[], metavar="SHAPES",
+        help="shapes of the inputs, in their order: [[1,3,224,224],[1,10]] (default: the model's)",
+    )  # fmt: skip
+    tool.add_argument("--output_names", type=_names, default=[], metavar="A,B", help="end the network at these tensors")
+    tool.add_argument("--no_simplify", action="store_true", help="import the graph as it is")
+    check = tool.add_argument_group("check", "run the model and the module, compare all tensors")
+    check.add_argument(
+        "--test_input", type=_names, default=[], metavar="FILES", help="photos or npz files: a.jpg,b.npz"
+    )
+    check.add_argument("--test_result", metavar="X.npz", help="where all tensors of the module are written")
+    check.add_argument("--tolerance", default="0.99,0.99", metavar="COS,EUC", help="least similarities (0.99,0.99)")
+    check.add_argument("--excepts", type=_names, default=[], metavar="A,B", help="tensors that are not compared")
+    add_preprocess_flags(tool)
+    return tool
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import, write and check; 1 where the comparison failed."""
+    files = _checked(args)
+    from stepdown.cli.import_source import import_program, preprocessing_of, read_source, simplified, write_model
+
+    with ExitStack() as stack:
+        child = None if args.no_simplify else stack.enter_context(_start(args))
+        source = read_source(args)
+        photos = preprocessing_of(args, source)
+        inputs = _test_inputs(args, files, source, photos)
+        model = simplified(source, child)
+        write_model(model, files.model)
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        reference = pool.submit(_run_source, files, inputs) if inputs else None
+        program = import_program(args, model, files.weights.name, photos)
+        passed = _check(args, files, program, inputs, reference) if reference else True
+        _report(args, files, passed)
+        return 0 if passed else 1
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What a run writes, all in the folder of `mlir`."""
+
+    mlir: Path
+    name: str
+    result: Path
+
+    @property
+    def model(self) -> Path:
+        return self._beside("opt.onnx")
+
+    @property
+    def weights(self) -> Path:
+        return self._beside("top_f32_all_weight.npz")
+
+    @property
+    def inputs(self) -> Path:
+        return self._beside("in_f32.npz")
+
+    @property
+    def reference(self) -> Path:
+        return self._beside("ref_outputs.npz")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.mlir.with_name(f"{self.name}_{suffix}")
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _checked(args: argparse.Namespace) -> _Files:
+    """Return the files to write; everything that can be wrong with the command line is found here."""
+    if not args.model_name or os.sep in args.model_name:
+        raise InputError(f"'{args.model_name}' cannot be a part of file names", "--model_name")
+    if Path(args.model_def).suffix not in SUFFIXES:
+        raise InputError("not a model we import", args.model_def, f"give a file ending in {', '.join(SUFFIXES)}")
+    if not args.mlir.endswith(".mlir"):
+        raise InputError("does not end in .mlir", args.mlir)
+    if (args.test_result or args.excepts) and not args.test_input:
+        raise InputError("the check needs an input", "--test_result", "give --test_input too")
+    for path in (args.model_def, *args.test_input):
+        if not Path(path).is_file():
+            raise InputError("is a directory" if Path(path).is_dir() else "no such file", path)
+    files = _Files(Path(args.mlir), args.model_name, Path(args.test_result or _default_result(args)))
+    for folder in {files.mlir.parent, files.result.parent}:
+        if not folder.is_dir():
+            raise InputError("the folder to write into does not exist", str(folder), "create it first")
+    _check_clashes(args, files)
+    return files
+
+
+def _default_result(args: argparse.Namespace) -> Path:
+    return Path(args.mlir).with_name(f"{args.model_name}_f32_outputs.npz")
+
+
+def _check_clashes(args: argparse.Namespace, files: _Files) -> None:
+    """Raise InputError where a file that is read would be overwritten; the prepared input may be its own source."""
+    written = {path.resolve() for path in (files.mlir, files.model, files.weights, files.reference, files.result)}
+    for path in (args.model_def, *args.test_input):
+        if Path(path).resolve() in written:
+            raise InputError("would be overwritten", path, "choose another --model_name or --test_result")
+
+
+def _start(args: argparse.Namespace) -> "Simplification":
+    from stepdown.formats.onnx.simplify import Simplification
+
+    return Simplification(args.model_def, args.input_shapes, args.output_names)
+
+
+def _test_inputs(
+    args: argparse.Namespace, files: _Files, model: "onnx.ModelProto", photos: "dict[str, Preprocess]"
+) -> "Tensors":
+    """Return the input tensors of the check, written to a file of their own."""
+    if not args.test_input:
+        return {}
+    from stepdown.cli.npz_compare import parse_tolerance
+    from stepdown.cli.test_inputs import read_inputs
+    from stepdown.files.npz import write_npz
+    from stepdown.formats.onnx.loader import true_inputs
+
+    parse_tolerance(args.tolerance)
+    inputs = read_inputs(args.test_input, [value.name for value in true_inputs(model)], photos)
+    write_npz(files.inputs, inputs)
+    return inputs
+
+
+def _run_source(files: _Files, inputs: "Tensors") -> "Dump":
+    from stepdown.cli.import_check import run_source
+
+    return run_source(files.model, inputs, files.reference)
+
+
+def _check(
+    args: argparse.Namespace, files: _Files, program: "Program", inputs: "Tensors", reference: "Future[Dump]"
+) -> bool:
+    """Run the module while the source model runs beside it, and compare."""
+    from stepdown.cli.import_check import compare_all, run_module
+    from stepdown.cli.npz_compare import parse_tolerance
+
+    target = run_module(program, inputs, files.result)
+    return compare_all(target, reference.result(), parse_tolerance(args.tolerance), args.excepts)
+
+
+def _report(args: argparse.Namespace, files: _Files, passed: bool) -> None:
+    """Print what was written, and the next command."""
+    written = [files.model, files.mlir, files.weights]
+    if args.test_input:
+        written += [files.inputs, files.reference, files.result]
+    print(f"wrote {', '.join(map(str, written))}")
+    if not args.test_input:
+        print(f"next: model_runner.py --model {files.mlir} --input INPUT.npz --dump_all_tensors --output OUTPUT.npz")
+    elif passed:
+        table = files.mlir.with_name(f"{files.name}_cali_table")
+        print(f"next: run_calibration.py {files.mlir} --dataset FOLDER --input_num 100 -o {table}")

@@ -1,0 +1,165 @@
+"""Reading ONNX files: clear errors, fixed input shapes, chosen outputs. Nothing here checks operators."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepdown.errors import InputError
+from stepdown.files.npz import closest
+
+if TYPE_CHECKING:
+    import onnx
+
+Shape = tuple[int, ...]
+
+
+def load_onnx(path: str | os.PathLike[str]) -> "onnx.ModelProto":
+    """Read a model with its external data.
+
+    Raises:
+        InputError: no such file, not an ONNX model, truncated, or its data lies outside its own folder.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise InputError("is a directory" if source.is_dir() else "no such file", str(path), "give an .onnx file")
+    model = _parse(source.read_bytes(), str(path))
+    _load_external(model, source)
+    return model
+
+
+def true_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
+    """Return the graph inputs that are not initializers (older models list those among the inputs)."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def input_shape(value: "onnx.ValueInfoProto") -> tuple[int | None, ...]:
+    """Return an input's shape, None for a size that is not fixed."""
+    return tuple(d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim)
+
+
+def bind_input_shapes(model: "onnx.ModelProto", shapes: Sequence[Shape]) -> None:
+    """Fix the shapes of the true inputs, in their order; other shapes that the file states are dropped.
+
+    Raises:
+        InputError: the number of shapes or a rank is another one than the model's.
+    """
+    inputs = true_inputs(model)
+    if len(shapes) != len(inputs):
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise InputError(f"{len(shapes)} shapes for the {len(inputs)} inputs ({names})", "--input_shapes")
+    for value, shape in zip(inputs, shapes, strict=True):
+        _bind(value, shape)
+    forget_shapes(model)
+
+
+def forget_shapes(model: "onnx.ModelProto") -> None:
+    """Drop what the file says of shapes inside the graph and of the sizes of its outputs: it may be stale."""
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        for size in value.type.tensor_type.shape.dim:
+            size.Clear()
+
+
+def cut_outputs(model: "onnx.ModelProto", names: Sequence[str]) -> None:
+    """Let the network end at the tensors `names`, given as in the file or as `<tensor>_<OpType>`.
+
+    Raises:
+        InputError: a tensor is not made in the graph.
+    """
+    import onnx
+
+    made = {o: o for node in model.graph.node for o in node.output if o}
+    made |= {f"{o}_{node.op_type}": o for node in model.graph.node for o in node.output if o}
+    for name in names:
+        if name not in made:
+            raise InputError(f"no node makes the tensor '{name}'", "--output_names", closest(name, list(made)))
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    known = {value.name: value for value in (*inferred.output, *inferred.value_info)}
+    wanted = [known.get(made[n]) or onnx.helper.make_empty_tensor_value_info(made[n]) for n in names]
+    kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in wanted]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    _drop_unreached(model.graph)
+
+
+def _parse(raw: bytes, where: str) -> "onnx.ModelProto":
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not raw:
+        raise InputError("is empty", where, "give an .onnx file")
+    try:
+        model = onnx.ModelProto.FromString(raw)
+    except (DecodeError, ValueError, RuntimeError):
+        raise InputError("not an ONNX model, or truncated", where) from None
+    if not model.HasField("graph") or not (model.opset_import or model.graph.node):
+        raise InputError("not an ONNX model: it holds no graph", where)
+    return model
+
+
+def _load_external(model: "onnx.ModelProto", source: Path) -> None:
+    from onnx import external_data_helper as external
+
+    stored = [t for t in external._get_all_tensors(model) if external.uses_external_data(t)]
+    folder = source.resolve().parent
+    for tensor in stored:
+        location = external.ExternalDataInfo(tensor).location
+        _check_location(folder, location, f"{source}: tensor '{tensor.name}'")
+    try:
+        for tensor in stored:
+            external.load_external_data_for_tensor(tensor, str(folder))
+            tensor.ClearField("data_location")
+            del tensor.external_data[:]
+    except Exception as error:
+        raise InputError(f"its external data cannot be read ({error})", str(source)) from error
+
+
+def _check_location(folder: Path, location: str, where: str) -> None:
+    target = (folder / location).resolve()
+    if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+        raise InputError(f"its data lies outside the model's folder ('{location}')", where, "move it there")
+    if not target.is_file():
+        raise InputError(f"its data file '{location}' does not exist", where, "put it beside the model")
+
+
+def _bind(value: "onnx.ValueInfoProto", shape: Shape) -> None:
+    kind = value.type.tensor_type
+    if kind.HasField("shape") and len(kind.shape.dim) != len(shape):
+        stated = [d.dim_value or d.dim_param or "?" for d in kind.shape.dim]
+        raise InputError(
+            f"input '{value.name}' has {len(stated)} dimensions ({', '.join(map(str, stated))}), not {len(shape)}",
+            "--input_shapes",
+        )
+    kind.shape.ClearField("dim")
+    for size in shape:
+        kind.shape.dim.add().dim_value = size
+
+
+def _drop_unreached(graph: "onnx.GraphProto") -> None:
+    """Remove the nodes, and the constants, that no output needs."""
+    needed, kept = {value.name for value in graph.output}, []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node_reads(node))
+    kept = [type(node).FromString(node.SerializeToString()) for node in reversed(kept)]
+    constants = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.node[:]
+    graph.node.extend(kept)
+    if len(constants) < len(graph.initializer):
+        held = [type(tensor).FromString(tensor.SerializeToString()) for tensor in constants]
+        del graph.initializer[:]
+        graph.initializer.extend(held)
+
+
+def node_reads(node: "onnx.NodeProto") -> set[str]:
+    """Return the tensors that a node, or a graph inside it, reads."""
+    found = set(node.input)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                found |= node_reads(inner)
+            found.update(value.name for value in graph.output)
+    return found

@@ -1,0 +1,156 @@
+"""Runs `.onnx` files by onnxruntime, without graph optimisation: a dump computes the same bytes as a plain run."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stepdown.errors import InputError, ResourceError, UnsupportedModel
+from stepdown.files.hashes import sha256_file
+from stepdown.files.npz import NpzMetadata, TensorInfo
+from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+# onnxruntime's name of a type → ours, and the numpy type that holds it.
+TYPES: dict[str, tuple[str, Any]] = {
+    "tensor(float)": ("f32", np.float32),
+    "tensor(float16)": ("f16", np.float16),
+    "tensor(double)": ("f64", np.float64),
+    "tensor(bool)": ("i1", np.bool_),
+    **{
+        f"tensor({'u' * (k == 'u')}int{b})": (f"{k}{b}", np.dtype(f"{k}{b // 8}"))
+        for k in "iu"
+        for b in (8, 16, 32, 64)
+    },
+}
+_MAX_PROTO_BYTES = (1 << 31) - 1
+
+
+class OnnxRunner:
+    """A model on onnxruntime; inputs keep their names, every other tensor is `<tensor>_<OpType>`."""
+
+    def __init__(self, path: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
+        from stepdown.formats.onnx.loader import load_onnx
+
+        self.path, self._options = str(path), options or RunnerOptions()
+        self._model = load_onnx(path)
+        self._names = _tensor_names(self._model)
+        self._session = self._open(self.path)
+        self._all: onnxruntime.InferenceSession | None = None
+        self._dumped = {spec.name: spec.info for spec in self.outputs()}
+        self._sha256 = sha256_file(path)
+
+    @property
+    def preprocessing(self) -> dict[str, dict[str, Any]]:
+        """Nothing: an ONNX file does not say how a photo becomes an input."""
+        return {}
+
+    @property
+    def metadata(self) -> NpzMetadata:
+        """The types of the tensors of the last run."""
+        outputs = tuple(spec.name for spec in self.outputs())
+        return NpzMetadata(dict(self._dumped), outputs, os.path.basename(self.path), self._sha256)
+
+    def inputs(self) -> list[TensorSpec]:
+        """The network's inputs."""
+        return [self._spec(value.name, value) for value in self._session.get_inputs()]
+
+    def outputs(self) -> list[TensorSpec]:
+        """The network's outputs."""
+        return [self._spec(self._names[value.name], value) for value in self._session.get_outputs()]
+
+    def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
+        """Run once; with `wanted` "all" return the inputs and the output of every node that is used."""
+        given = self._arguments(tensors)
+        session = self._all_session() if wanted == "all" else self._session
+        kinds = {value.name: value.type for value in session.get_outputs() if value.type in TYPES}
+        try:
+            results = session.run(list(kinds), given)
+        except Exception as error:
+            raise InputError(f"onnxruntime cannot run it ({_one_line(error)})", self.path) from error
+        found: Tensors = dict(given) if wanted == "all" else {}
+        found |= {self._names[n]: np.asarray(array) for n, array in zip(kinds, results, strict=True)}
+        self._dumped = {self._names[n]: TensorInfo(TYPES[kind][0]) for n, kind in kinds.items()}
+        self._dumped |= {spec.name: spec.info for spec in self.inputs() if spec.name in found}
+        return found
+
+    def close(self) -> None:
+        """Release the sessions."""
+        del self._session
+        self._all = None
+
+    def _spec(self, name: str, value: Any) -> TensorSpec:
+        if value.type not in TYPES:
+            raise UnsupportedModel(f"'{name}' is a {value.type}, not a tensor of numbers", self.path)
+        shape = tuple(size if isinstance(size, int) else None for size in value.shape or ())
+        return TensorSpec(name, shape, TensorInfo(TYPES[value.type][0]))
+
+    def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
+        matched = match_inputs(given, self.inputs(), self.path)
+        wanted = {value.name: np.dtype(TYPES[value.type][1]) for value in self._session.get_inputs()}
+        return {name: self._argument(array, name, wanted[name]) for name, array in matched.items()}
+
+    def _argument(self, array: np.ndarray, name: str, wanted: np.dtype) -> np.ndarray:
+        """Return an input in the type the model wants; only float widths and lossless integers are converted."""
+        if (array.dtype.kind == wanted.kind == "f") or np.can_cast(array.dtype, wanted, "safe"):
+            return np.ascontiguousarray(array, wanted).reshape(array.shape)
+        if array.dtype.kind in "iu" and wanted.kind in "iu" and np.array_equal(array, array.astype(wanted)):
+            return array.astype(wanted)
+        raise InputError(f"input '{name}' is {array.dtype}, want {wanted}", self.path, "convert it with npz_tool.py")
+
+    def _all_session(self) -> "onnxruntime.InferenceSession":
+        """Return the session of a copy of the model in which the output of every node is an output of the graph."""
+        if self._all is None:
+            if self._model.ByteSize() > _MAX_PROTO_BYTES:
+                raise ResourceError("is larger than 2 GiB, too large to dump all tensors", self.path)
+            self._all = self._open(_with_outputs(self._model, list(self._names)).SerializeToString())
+        return self._all
+
+    def _open(self, model: str | bytes) -> "onnxruntime.InferenceSession":
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        settings.log_severity_level = 4
+        settings.intra_op_num_threads = self._options.threads
+        try:
+            return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise InputError(f"onnxruntime cannot load it ({_one_line(error)})", self.path) from error
+
+
+def _tensor_names(model: "onnx.ModelProto") -> dict[str, str]:
+    """Return, by its name in the file, what each used output of a node is called; constants are left out."""
+    from stepdown.formats.onnx.loader import node_reads
+
+    graph = model.graph
+    ends = [value.name for value in graph.output]
+    used = {name for node in graph.node for name in node_reads(node)} | set(ends)
+    names = {
+        output: f"{output}_{node.op_type}"
+        for node in graph.node
+        if node.op_type != "Constant"
+        for output in node.output
+        if output in used and output
+    }
+    return names | {name: f"{name}_Identity" for name in ends if name not in names}
+
+
+def _with_outputs(model: "onnx.ModelProto", names: list[str]) -> "onnx.ModelProto":
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    kept = {value.name for value in copy.graph.output}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in kept)
+    return copy
+
+
+def _one_line(error: Exception) -> str:
+    """Return the first sentence of what onnxruntime says, without its codes and source lines."""
+    text = " ".join(str(error).split())
+    return text.split(" : ", 3)[-1][:300]
