@@ -114,7 +114,7 @@ class Rewriter:
         if returned(op.results[0]):
             if isinstance(owner, Input | Weight) or returned(value):
                 return False
-            _rename_result(owner, value, name, is_internal(op))
+            rename_result(owner, value, name, is_internal(op))
             absorb(owner, fused_of(op))
         elif not isinstance(owner, Weight):
             absorb(owner, tensors_of(op))
@@ -229,7 +229,7 @@ def is_constant(value: SSAValue) -> bool:
     return is_none(value) or isinstance(value.owner, Weight)
 
 
-def _rename_result(op: TensorOp, value: SSAValue, name: str, internal: bool) -> None:
+def rename_result(op: TensorOp, value: SSAValue, name: str, internal: bool = False) -> None:
     """Give one result of `op` another name and keep the old one as fused."""
     names = names_of(op)
     place = list(op.results).index(value)  # type: ignore[arg-type]
