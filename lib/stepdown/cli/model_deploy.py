@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.test_input:
         reference = args.test_reference or _reference(args)
         tensors = output.removesuffix(".mlir") + "_tensors.npz"
-        _step("model_runner.py", "--model", output, "--input", args.test_input, "--dump_all_tensors", "--output", tensors)
+        _run_model(output, args.test_input, tensors)
         if _step(*comparison_command(args, tensors, reference), allowed=(0, 1)):
             return 1
     print(f"wrote {output}")
@@ -80,8 +80,12 @@ def comparison_command(args: argparse.Namespace, tensors: str, reference: str) -
 
 def _reference(args: argparse.Namespace) -> str:
     reference = args.mlir.removesuffix(".mlir") + "_top_tensors.npz"
-    _step("model_runner.py", "--model", args.mlir, "--input", args.test_input, "--dump_all_tensors", "--output", reference)
+    _run_model(args.mlir, args.test_input, reference)
     return reference
+
+
+def _run_model(model: str, tensors: str, output: str) -> None:
+    _step("model_runner.py", "--model", model, "--input", tensors, "--dump_all_tensors", "--output", output)
 
 
 def _step(tool: str, *arguments: str, allowed: Sequence[int] = (0,)) -> int:

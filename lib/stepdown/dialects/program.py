@@ -150,7 +150,7 @@ class Program:
         if isinstance(self.block.last_op, ReturnOp):
             self.block.last_op.erase()
         self.block.add_op(ReturnOp(*results))
-        self.main.update_function_type()
+        self.main.update_function_type()  # type: ignore[no-untyped-call]
 
     # --- files
 

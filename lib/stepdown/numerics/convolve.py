@@ -42,7 +42,7 @@ def windows(x: np.ndarray, kernel: Ints, strides: Ints, dilations: Ints) -> np.n
     """Return the view [N, C, *O, *K] of the windows over padded x[N, C, *S]."""
     axes = tuple(range(2, x.ndim))
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    view = sliding_window_view(x, spans, axis=axes)  # type: ignore[call-overload]
+    view = sliding_window_view(x, spans, axis=axes)
     view = view[:, :, *(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilations)]
     return np.asarray(view)
 

@@ -1,6 +1,7 @@
 """Scales and zero points, and the map between real values and stored integers.
 
-real = (stored − zero_point) × scale. Scales are float32 values. Sources: TOSA specification 1.0, ONNX QuantizeLinear-21.
+real = (stored − zero_point) × scale. Scales are float32 values.
+Sources: TOSA specification 1.0, ONNX QuantizeLinear-21.
 """
 
 import math
@@ -55,7 +56,7 @@ def weight_scales(weight: np.ndarray, axis: int = 0) -> np.ndarray:
     return np.maximum(np.where(largest > 0, largest / WEIGHT_MAX, 1.0), MIN_WEIGHT_SCALE).astype(np.float32)
 
 
-def quantize(x: np.ndarray, params: QuantParams) -> np.ndarray:
+def quantize(x: np.ndarray | float, params: QuantParams) -> np.ndarray:
     """Return saturate(round_half_even(x / scale) + zero_point), the division in float32. NaN becomes the zero point."""
     low, high = params.bounds
     scaled = np.rint(np.divide(x, _along(params, np.ndim(x)), dtype=np.float32))

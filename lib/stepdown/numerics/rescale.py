@@ -58,7 +58,7 @@ def rescale(
     `acc` holds integers in any type. `multiplier` and `shift` are scalars, or broadcast against `acc` with size 1
     on every axis but one; then the work is done channel block by channel block.
     """
-    out = np.empty(acc.shape, dtype)
+    out: np.ndarray = np.empty(acc.shape, dtype)
     multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
     half = np.int64(1) << (shift - 1)
     for index in _blocks(acc.shape, multiplier.shape):

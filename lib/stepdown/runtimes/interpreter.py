@@ -22,7 +22,9 @@ class Interpreter:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._weights = {op.results[0]: load_weight(program, op) for op in program.ops if _is_weight(op)}
+        self._weights: dict[SSAValue, np.ndarray] = {
+            op.results[0]: load_weight(program, op) for op in program.ops if _is_weight(op)
+        }
         self._steps = [op for op in program.ops if not _is_weight(op) and not op.name.endswith(".None")]
         self._dead_after = self._last_uses()
         self.seconds: dict[TensorOp, float] = {}

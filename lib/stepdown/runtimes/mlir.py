@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,11 +121,11 @@ def tensor_info(value: SSAValue) -> TensorInfo:
     """Return what a tensor of a program stores."""
     op, params = value.owner, quant_of(value)
     assert isinstance(op, TensorOp)
-    common = {"fused": tuple(fused_of(op)), "view_of": _view_of(value), "internal": is_internal(op)}
+    named = TensorInfo(storage_of(value), fused=tuple(fused_of(op)), view_of=_view_of(value), internal=is_internal(op))
     if params is None:
-        return TensorInfo(storage_of(value), **common)
+        return named
     scale = list(params.scale) if isinstance(params.scale, tuple) else params.scale
-    return TensorInfo(params.type, scale, params.zero_point, params.axis, **common)
+    return replace(named, scale=scale, zero_point=params.zero_point, axis=params.axis)
 
 
 def as_stored(array: np.ndarray, value: SSAValue) -> np.ndarray:

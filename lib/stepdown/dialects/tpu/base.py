@@ -74,7 +74,7 @@ def rounded(y: np.ndarray, value: SSAValue) -> np.ndarray:
 
 def centred(q: np.ndarray, params: QuantParams, dtype: type) -> np.ndarray:
     """Return q − zero_point in `dtype`."""
-    x = q.astype(dtype)
+    x: np.ndarray = q.astype(dtype)
     if params.zero_point:
         x -= dtype(params.zero_point)
     return x

@@ -106,7 +106,7 @@ def _lower_move(state: Lowering, op: TensorOp) -> None:
 
 def _stored_fills(op: TensorOp, params: QuantParams) -> dict[str, float]:
     """Return the constants that `op` writes among moved elements as stored integers."""
-    return {name: float(quantize(np.float32(getattr(op, name)), params)) for name in _fills(op)}
+    return {name: float(quantize(getattr(op, name), params)) for name in _fills(op)}
 
 
 def _fills(op: TensorOp) -> tuple[str, ...]:
