@@ -15,7 +15,6 @@ _CHOICES = {
     "kind": ("npu", "cpu", "c"),
     "engine": ("lanes", "systolic", "cpu"),
     "profile": ("tosa", "float_scale"),
-    "f16_overflow": ("inf", "saturate"),
 }
 
 
@@ -24,9 +23,8 @@ class Chip:
     """A machine as data.
 
     kind: npu, cpu or c; engine: how it multiplies; profile: its integer arithmetic (see `stepdown.numerics`);
-    modes: the types it computes in; asymmetric: whether activations may have a zero point;
-    f16_overflow: what a float16 result too large becomes; sources: where each fact is published, or the word
-    «assumption» with its reason.
+    modes: the types it computes in; asymmetric: whether activations may have a zero point; sources: where each fact is
+    published, or the word «assumption» with its reason.
     """
 
     name: str
@@ -35,7 +33,6 @@ class Chip:
     profile: str
     modes: tuple[str, ...]
     asymmetric: bool
-    f16_overflow: str
     sources: dict[str, str]
 
 

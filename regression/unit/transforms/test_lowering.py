@@ -206,7 +206,6 @@ engine = "lanes"
 profile = "tosa"
 modes = ["INT8"]
 asymmetric = true
-f16_overflow = "inf"
 [sources]
 modes = "assumption: a chip for this test"
 """
