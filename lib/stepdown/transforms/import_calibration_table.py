@@ -65,7 +65,7 @@ class ImportCalibrationTable(Pass):
         for value in values:
             observed = self._range(table[value_name(value)])
             Rewriter.replace_value_with_new_type(value, tensor(shape_of(value), observed))
-        program.finish(list(program.results))
+        program.main.update_function_type()  # type: ignore[no-untyped-call]
         program["state"] = State.TOP_CALIBRATED
 
     def _range(self, row: Row) -> Range:
