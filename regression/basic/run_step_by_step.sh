@@ -42,7 +42,7 @@ do_it model_transform.py \
     --mlir mobilenet_v2.mlir
 do_it npz_tool.py dump mobilenet_v2_all_tensors_mlir_f32.npz output_Gemm 5
 
-say "Calibrate on $(wc -l < dataset_cali/image_list.txt) photos"
+say "Calibrate on $(grep -vc "^#" dataset_cali/image_list.txt) photos"
 do_it run_calibration.py mobilenet_v2.mlir \
     --data_list dataset_cali/image_list.txt \
     -o mobilenet_v2_cali_table
@@ -58,7 +58,7 @@ try() {
         --dump_all_tensors --output "$all"
     do_it npz_tool.py compare "$all" mobilenet_v2_all_tensors_mlir_f32.npz --tolerance "$tolerance" |
         grep -v ' \[PASSED\]$' || failed+=("$name")
-    do_it npz_tool.py dump "$all" output_Gemm_f32 5
+    do_it npz_tool.py dump "$all" output_Gemm 5
 }
 # also NAME TOLERANCE: the network's output alone, at a tighter tolerance.
 also() {
