@@ -86,4 +86,5 @@ def import_program(
         raise type(error)(error.what, ": ".join(filter(None, [args.model_def, error.where])), error.fix) from error
     Canonicalize().run(program)
     program.write(args.mlir, weight_file=weights)
+    program.path = args.mlir
     return program

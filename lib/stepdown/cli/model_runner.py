@@ -1,7 +1,6 @@
 """Run a model file of any kind on given inputs (model_runner.py)."""
 
 import argparse
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     _check_output(args, paths)
     with closing(open_runner(args.model)) as runner:
         inputs = _inputs(args, runner, paths)
-        tensors = runner.run(inputs, "all" if args.dump_all_tensors else "outputs")
-        metadata = runner.metadata
-        tensors = _in_type(args, tensors, metadata)
+        everything = args.dump_all_tensors or args.output_type == "native"
+        tensors = runner.run(inputs, "all" if everything else "outputs")
+        tensors, metadata = _in_type(args, tensors, runner.metadata)
         if args.output:
-            write_npz(args.output, tensors, _kept(metadata, tensors))
+            write_npz(args.output, tensors, metadata)
         _print_outputs(tensors, metadata)
         if args.time:
             _print_times(runner)
@@ -94,21 +93,17 @@ def _photos(runner: "Runner") -> "dict[str, Preprocess]":
     return {name: preprocess for name, preprocess in found.items() if preprocess.is_image}
 
 
-def _in_type(args: argparse.Namespace, tensors: "Tensors", metadata: "NpzMetadata") -> "Tensors":
-    """Return the tensors, with each output in the type asked for.
-
-    A quantised network returns real numbers `X_f32`, a view of the integers `X`.
-    """
-    if args.output_type == "f32" or args.dump_all_tensors:
-        return tensors
-    raise InputError("is not possible for this model", "--output_type native", f"outputs: {', '.join(tensors)}")
-
-
-def _kept(metadata: "NpzMetadata", tensors: "Tensors") -> "NpzMetadata":
-    """Return the metadata of the tensors that are written."""
+def _in_type(args: argparse.Namespace, tensors: "Tensors", metadata: "NpzMetadata") -> "tuple[Tensors, NpzMetadata]":
+    """Return what to write and print: of a quantised network the integers `X` instead of their view `X_f32`."""
     from dataclasses import replace
 
-    return replace(metadata, tensors={name: info for name, info in metadata.tensors.items() if name in tensors})
+    outputs = metadata.outputs
+    if args.output_type == "native":
+        views = {name: metadata.tensors[name].view_of for name in outputs if name in metadata.tensors}
+        outputs = tuple(views.get(name) or name for name in outputs)
+    kept = tensors if args.dump_all_tensors else {name: tensors[name] for name in outputs}
+    meanings = {name: meaning for name, meaning in metadata.tensors.items() if name in kept}
+    return kept, replace(metadata, tensors=meanings, outputs=outputs)
 
 
 def _print_outputs(tensors: "Tensors", metadata: "NpzMetadata") -> None:
@@ -128,15 +123,17 @@ def _top(array: "np.ndarray") -> list[str]:
 
 
 def _print_times(runner: "Runner") -> None:
-    times = getattr(runner, "seconds", None)
-    if not times:
-        raise InputError("this kind of model does not say where its time goes", "--time", "give an .mlir file")
+    from stepdown.runtimes.mlir import MlirRunner
+
+    if not isinstance(runner, MlirRunner):
+        raise InputError("only the interpreter of .mlir files says where its time goes", "--time")
+    times = runner._interpreter.seconds
     total = sum(times.values())
-    kinds: Counter[str] = Counter()
+    kinds: dict[str, float] = {}
     for op, seconds in times.items():
-        kinds[op.name] += seconds
+        kinds[op.name] = kinds.get(op.name, 0.0) + seconds
     print(f"{total * 1e3:.1f} ms in {len(times)} ops")
-    for kind, seconds in kinds.most_common():
+    for kind, seconds in sorted(kinds.items(), key=lambda item: -item[1]):
         print(f"  {seconds * 1e3:9.2f} ms {100 * seconds / total:5.1f} %  {kind}")
     print(f"the {min(SLOWEST, len(times))} slowest:")
     for op in sorted(times, key=times.__getitem__, reverse=True)[:SLOWEST]:

@@ -27,6 +27,8 @@ TYPES: dict[str, tuple[str, Any]] = {
         for b in (8, 16, 32, 64)
     },
 }
+# What `formats.onnx.exporter` wrote has our tensor names already, and marks those that only ONNX needs.
+PRODUCER, INTERNAL = "stepdown", "/onnx:"
 _MAX_PROTO_BYTES = (1 << 31) - 1
 
 
@@ -74,7 +76,7 @@ class OnnxRunner:
             raise InputError(f"onnxruntime cannot run it ({_one_line(error)})", self.path) from error
         found: Tensors = dict(given) if wanted == "all" else {}
         found |= {self._names[n]: np.asarray(array) for n, array in zip(kinds, results, strict=True)}
-        self._dumped = {self._names[n]: TensorInfo(TYPES[kind][0]) for n, kind in kinds.items()}
+        self._dumped = {self._names[n]: TensorInfo(TYPES[k][0]) for n, k in kinds.items()}
         self._dumped |= {spec.name: spec.info for spec in self.inputs() if spec.name in found}
         return found
 
@@ -130,12 +132,13 @@ def _tensor_names(model: "onnx.ModelProto") -> dict[str, str]:
     graph = model.graph
     ends = [value.name for value in graph.output]
     used = {name for node in graph.node for name in node_reads(node)} | set(ends)
+    ours = model.producer_name == PRODUCER
     names = {
-        output: f"{output}_{node.op_type}"
+        output: output if ours else f"{output}_{node.op_type}"
         for node in graph.node
         if node.op_type != "Constant"
         for output in node.output
-        if output in used and output
+        if output in used and output and not (ours and INTERNAL in output)
     }
     return names | {name: f"{name}_Identity" for name in ends if name not in names}
 

@@ -86,13 +86,12 @@ def cut_outputs(model: "onnx.ModelProto", names: Sequence[str]) -> None:
 
 def _parse(raw: bytes, where: str) -> "onnx.ModelProto":
     import onnx
-    from google.protobuf.message import DecodeError
 
     if not raw:
         raise InputError("is empty", where, "give an .onnx file")
     try:
         model = onnx.ModelProto.FromString(raw)
-    except (DecodeError, ValueError, RuntimeError):
+    except Exception:  # protobuf raises its own
         raise InputError("not an ONNX model, or truncated", where) from None
     if not model.HasField("graph") or not (model.opset_import or model.graph.node):
         raise InputError("not an ONNX model: it holds no graph", where)

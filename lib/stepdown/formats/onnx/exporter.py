@@ -1,0 +1,172 @@
+"""TOP program → ONNX model. Tensors keep their TOP names; what ONNX needs in between is `<tensor>/onnx:<label>`."""
+
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+import stepdown.formats.onnx
+from stepdown.dialects.op import TensorOp, value_name
+from stepdown.dialects.program import Program
+from stepdown.dialects.top.source import Input, Weight
+from stepdown.dialects.types import is_none, shape_of, storage_of
+from stepdown.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET, IR_VERSION, PRODUCER = 21, 10, "stepdown"
+# Storage name → the number of an ONNX element type. Source: onnx.proto, TensorProto.DataType.
+ELEMENT_TYPES = {
+    "f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "i1": 9, "f16": 10, "f64": 11,
+    "u32": 12, "u64": 13, "bf16": 16,
+}  # fmt: skip
+
+
+class Draft:
+    """The nodes and constants written so far."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def node(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Append a node."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op_type, list(inputs), list(outputs), **attributes))
+
+    def constant(self, name: str, values: Any, dtype: Any = np.int64) -> str:
+        """Add a constant and return its name."""
+        self.constants[name] = np.asarray(values, dtype)
+        return name
+
+
+class Written:
+    """One TOP op, for the rule that writes it."""
+
+    def __init__(self, draft: Draft, op: Any) -> None:
+        self.draft, self.op = draft, op
+        self.inputs = [_operand_name(value) for value in op.operands]
+        self.names: list[str] = op.names
+
+    @property
+    def name(self) -> str:
+        """The name of the op's first tensor."""
+        return self.names[0]
+
+    def part_name(self, label: str) -> str:
+        """Return the name of a tensor that only the ONNX model has."""
+        return f"{self.name}/onnx:{label}"
+
+    def emit(self, op_type: str, *inputs: str, **attributes: Any) -> None:
+        """Write the node that makes the op's tensors."""
+        self.draft.node(op_type, inputs, self.names, **attributes)
+
+    def part(self, label: str, op_type: str, *inputs: str, **attributes: Any) -> str:
+        """Write a node in between and return the name of what it makes."""
+        made = self.part_name(label)
+        self.draft.node(op_type, inputs, [made], **attributes)
+        return made
+
+    def constant(self, label: str, values: Any, dtype: Any = np.int64) -> str:
+        """Add a constant of this op and return its name."""
+        return self.draft.constant(self.part_name(label), values, dtype)
+
+    def fused(self, op_type: str, *inputs: str, **attributes: Any) -> None:
+        """Write the node, and the ReLU that the op carries after it."""
+        if not self.op.do_relu:
+            self.emit(op_type, *inputs, **attributes)
+            return
+        self.relu(self.part("linear", op_type, *inputs, **attributes), self.op.relu_limit)
+
+    def relu(self, made: str, limit: float) -> None:
+        """Write ReLU, or Clip where it is limited, as the op's result."""
+        if limit < 0:
+            self.emit("Relu", made)
+            return
+        dtype = np.dtype({"f16": np.float16, "f64": np.float64}.get(storage_of(self.op.results[0]), np.float32))
+        self.emit("Clip", made, self.constant("low", 0, dtype), self.constant("high", limit, dtype))
+
+
+Writer = Callable[[Written], None]
+WRITERS: dict[str, Writer] = {}
+"""By the class name of a TOP op, what writes it."""
+
+
+def writer(*names: str) -> Callable[[Writer], Writer]:
+    """Register what writes the TOP ops `names`."""
+
+    def register(function: Writer) -> Writer:
+        WRITERS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def export_program(program: Program) -> "onnx.ModelProto":
+    """Return the ONNX model of a TOP program.
+
+    Raises:
+        UnsupportedModel: names all ops that cannot be written, with counts.
+    """
+    from onnx import helper, numpy_helper
+
+    _load_writers()
+    _refuse_unsupported(program)
+    draft = Draft()
+    for op in program.ops:
+        if isinstance(op, Weight):
+            draft.constants[op.key] = _weight(program, op)
+        elif not isinstance(op, Input) and not op.name.endswith(".None"):
+            WRITERS[type(op).__name__](Written(draft, op))
+    graph = helper.make_graph(
+        draft.nodes, program.name, [_described(op.results[0]) for op in program.input_ops],
+        [_described(value) for value in program.results],
+        [numpy_helper.from_array(array, name) for name, array in draft.constants.items()],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _refuse_unsupported(program: Program) -> None:
+    sources = (".Input", ".Weight", ".None")
+    missing = Counter(
+        op.name for op in program.ops if not op.name.endswith(sources) and type(op).__name__ not in WRITERS
+    ) + Counter(op.name for op in program.ops if op.name.startswith("tpu."))
+    if missing:
+        listed = ", ".join(f"{op} ×{count}" for op, count in sorted(missing.items()))
+        raise UnsupportedModel(f"ops that cannot be written as ONNX: {listed}", program.path)
+
+
+def _weight(program: Program, op: Weight) -> np.ndarray:
+    if storage_of(op.results[0]) == "bf16":
+        raise UnsupportedModel(f"weight '{op.key}' is bf16", program.path, "export the float module")
+    return program.weights[op.key]
+
+
+def _described(value: SSAValue) -> "onnx.ValueInfoProto":
+    from onnx import helper
+
+    return helper.make_tensor_value_info(value_name(value), ELEMENT_TYPES[storage_of(value)], shape_of(value))
+
+
+def _operand_name(value: SSAValue) -> str:
+    if is_none(value):
+        return ""
+    owner = value.owner
+    assert isinstance(owner, TensorOp)
+    return owner.key if isinstance(owner, Weight) else value_name(value)
+
+
+@cache
+def _load_writers() -> None:
+    """Import every `*_writers` module of this folder: each registers the ops it knows."""
+    for module in pkgutil.iter_modules(stepdown.formats.onnx.__path__):
+        if module.name.endswith("_writers"):
+            importlib.import_module(f"stepdown.formats.onnx.{module.name}")
