@@ -70,6 +70,8 @@ class OnnxRunner:
         given = self._arguments(tensors)
         session = self._all_session() if wanted == "all" else self._session
         kinds = {value.name: value.type for value in session.get_outputs() if value.type in TYPES}
+        if wanted == "all":
+            kinds = {name: kinds[name] for name in self._names if name in kinds}
         try:
             results = session.run(list(kinds), given)
         except Exception as error:
