@@ -19,7 +19,7 @@ examples:
   run_calibration.py resnet18.mlir --data_list dataset_cali/image_list.txt -o resnet18_cali_table
   run_calibration.py resnet18.mlir --dataset /dataset/imagenet/val --input_num 100 -o resnet18_cali_table_100
 """
-METHODS = ("mse", "max", "percentile", "kl")
+METHODS = ("percentile", "mse", "max", "kl")
 _REPORT_EVERY_S = 5.0
 _BAR_WIDTH = 30
 
@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--dataset", metavar="DIR", help="folder, from which --input_num files are chosen at random")
     tool.add_argument("--input_num", type=int, default=0, metavar="N", help="how many samples (default: all)")
     tool.add_argument("--seed", type=int, default=0, help="of the choice from --dataset (default 0)")
-    tool.add_argument("--cali_method", choices=METHODS, default="mse", help="how ranges are chosen (default mse)")
-    tool.add_argument("--percentile", type=float, metavar="P", help="of --cali_method percentile (default 99.99)")
+    tool.add_argument("--cali_method", choices=METHODS, default="percentile", help="how ranges are chosen (default percentile)")
+    tool.add_argument("--percentile", type=float, metavar="P", help="of the method percentile (default 99.99)")
     tool.add_argument("-o", "--output", required=True, metavar="TABLE", help="the table to write")
     tool.add_argument("--json", action="store_true", help="print the result as JSON")
     return tool
