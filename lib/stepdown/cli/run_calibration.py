@@ -37,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--dataset", metavar="DIR", help="folder, from which --input_num files are chosen at random")
     tool.add_argument("--input_num", type=int, default=0, metavar="N", help="how many samples (default: all)")
     tool.add_argument("--seed", type=int, default=0, help="of the choice from --dataset (default 0)")
-    tool.add_argument("--cali_method", choices=METHODS, default="percentile", help="how ranges are chosen (default percentile)")
+    tool.add_argument(
+        "--cali_method", choices=METHODS, default="percentile", help="how ranges are chosen (default percentile)"
+    )
     tool.add_argument("--percentile", type=float, metavar="P", help="of the method percentile (default 99.99)")
     tool.add_argument("-o", "--output", required=True, metavar="TABLE", help="the table to write")
     tool.add_argument("--json", action="store_true", help="print the result as JSON")
