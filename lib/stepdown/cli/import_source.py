@@ -9,14 +9,13 @@ from stepdown.cli.preprocess_flags import has_preprocess_flags, preprocess_from_
 from stepdown.errors import InputError, ResourceError, StepError
 
 if TYPE_CHECKING:
-    import onnx
-
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
+    from stepdown.formats.onnx.loader import Model
     from stepdown.formats.onnx.simplify import Simplification
 
 
-def read_source(args: argparse.Namespace) -> "onnx.ModelProto":
+def read_source(args: argparse.Namespace) -> "Model":
     """Read the model, cut it and fix its input shapes as the flags say."""
     from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx
 
@@ -28,7 +27,7 @@ def read_source(args: argparse.Namespace) -> "onnx.ModelProto":
     return model
 
 
-def preprocessing_of(args: argparse.Namespace, model: "onnx.ModelProto") -> "dict[str, Preprocess]":
+def preprocessing_of(args: argparse.Namespace, model: "Model") -> "dict[str, Preprocess]":
     """Return, by input, what the flags say; nothing where no flag is given."""
     from stepdown.formats.onnx.loader import input_shape, true_inputs
 
@@ -46,7 +45,7 @@ def preprocessing_of(args: argparse.Namespace, model: "onnx.ModelProto") -> "dic
     return photos
 
 
-def simplified(source: "onnx.ModelProto", child: "Simplification | None") -> "onnx.ModelProto":
+def simplified(source: "Model", child: "Simplification | None") -> "Model":
     """Return the graph to import, and tell what became of it."""
     if child is None:
         return source
@@ -60,7 +59,7 @@ def simplified(source: "onnx.ModelProto", child: "Simplification | None") -> "on
     return model
 
 
-def write_model(model: "onnx.ModelProto", path: Path) -> None:
+def write_model(model: "Model", path: Path) -> None:
     """Write a model, atomically."""
     from stepdown.files.atomic import atomic_path
 
@@ -73,7 +72,7 @@ def write_model(model: "onnx.ModelProto", path: Path) -> None:
 
 
 def import_program(
-    args: argparse.Namespace, model: "onnx.ModelProto", weights: str, photos: "dict[str, Preprocess]"
+    args: argparse.Namespace, model: "Model", weights: str, photos: "dict[str, Preprocess]"
 ) -> "Program":
     """Import, canonicalise and write the module and its weights."""
     from stepdown.formats.onnx.importer import import_model

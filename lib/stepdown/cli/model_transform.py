@@ -14,11 +14,10 @@ from stepdown.errors import InputError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    import onnx
-
     from stepdown.compare.tensors import Dump
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
+    from stepdown.formats.onnx.loader import Model
     from stepdown.formats.onnx.simplify import Simplification
     from stepdown.runtimes.runner import Tensors
 
@@ -150,9 +149,7 @@ def _start(args: argparse.Namespace) -> "Simplification":
     return Simplification(args.model_def, args.input_shapes, args.output_names)
 
 
-def _test_inputs(
-    args: argparse.Namespace, files: _Files, model: "onnx.ModelProto", photos: "dict[str, Preprocess]"
-) -> "Tensors":
+def _test_inputs(args: argparse.Namespace, files: _Files, model: "Model", photos: "dict[str, Preprocess]") -> "Tensors":
     """Return the input tensors of the check, written to a file of their own."""
     if not args.test_input:
         return {}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from stepdown.errors import InputError
 from stepdown.files.npz import closest
@@ -11,6 +11,7 @@ from stepdown.files.npz import closest
 if TYPE_CHECKING:
     import onnx
 
+Model: TypeAlias = "onnx.ModelProto"
 Shape = tuple[int, ...]
 
 
