@@ -148,7 +148,7 @@ class Program:
     def finish(self, results: list[SSAValue]) -> None:
         """End `main` by returning `results`."""
         if isinstance(self.block.last_op, ReturnOp):
-            self.block.last_op.erase()
+            self.block.erase_op(self.block.last_op)
         self.block.add_op(ReturnOp(*results))
         self.main.update_function_type()  # type: ignore[no-untyped-call]
 

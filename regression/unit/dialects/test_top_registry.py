@@ -15,7 +15,7 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.text import parse_module, print_module
 from stepdown.dialects.top import TOP_OPS, TopOp
 from stepdown.dialects.top.base import Example, Unary
-from stepdown.dialects.top.source import Input, None_
+from stepdown.dialects.top.source import Absent, Input
 from stepdown.dialects.types import DTYPES, shape_of, storage_of, storage_of_dtype, tensor
 from stepdown.runtimes.interpreter import run_op
 
@@ -63,7 +63,7 @@ def program_of(arrays: list[np.ndarray | None]) -> tuple[Program, list[SSAValue]
     types = {f"x{i}": tensor(a.shape, storage_of_dtype(a.dtype)) for i, a in enumerate(arrays) if a is not None}
     program = Program.empty("net", types, "ONNX")
     inputs = {name: program.add(Input.build(name, [a])) for name, a in zip(types, program.block.args, strict=True)}
-    return program, [inputs.get(f"x{i}") or program.add(None_.make()) for i in range(len(arrays))]
+    return program, [inputs.get(f"x{i}") or program.add(Absent.make()) for i in range(len(arrays))]
 
 
 @every_op

@@ -13,6 +13,7 @@ from stepdown.dialects.tpu import has_integer_code
 from stepdown.dialects.types import Range, quant_of, storage_of, storage_of_dtype, tensor
 from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.runtimes.mlir import MlirRunner
+from stepdown.runtimes.runner import RunnerOptions
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
 MODES = ["F32", "F16", "BF16", "INT8", "INT8 asymmetric"]
@@ -146,6 +147,17 @@ def test_a_quantised_input_is_given_as_it_is():
     assert everything["in0"].dtype == np.int8 and everything["in0_f32"].dtype == np.float32
     direct = runner.run({"in0": everything["in0"]})
     np.testing.assert_array_equal(direct["out_f32"], everything["out_f32"])
+
+
+def test_native_outputs_come_in_their_own_type(tmp_path):
+    arrays, attributes = example_of("Sigmoid")
+    top = program_of("Sigmoid", arrays, attributes)
+    calibrate(top, MlirRunner(top).run({"in0": arrays[0]}, "all"))
+    lower(top, "INT8")
+    path = tmp_path / "one.mlir"
+    top.write(path)
+    native = MlirRunner(path, RunnerOptions(output_type="native")).run({"in0": arrays[0]})
+    assert {name: tensor.dtype for name, tensor in native.items()} == {"out": np.dtype(np.uint8)}
 
 
 def test_integer_results_are_the_same_run_to_run():

@@ -10,7 +10,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepdown.dialects.op import TensorOp, absorb
 from stepdown.dialects.program import Program
-from stepdown.dialects.top.source import Input, None_, Weight
+from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import DTYPES, is_none, shape_of, storage_of, storage_of_dtype, tensor
 from stepdown.errors import UnsupportedModel
 
@@ -33,7 +33,7 @@ class Graph:
     def none(self) -> SSAValue:
         """The absent operand, made once."""
         if self._none is None:
-            self._none = self.program.add(None_.make())
+            self._none = self.program.add(Absent.make())
         return self._none
 
     def weight(self, array: np.ndarray, key: str) -> SSAValue:
