@@ -11,7 +11,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 import stepdown.formats.onnx
-from stepdown.dialects.op import TensorOp, rename
+from stepdown.dialects.op import TensorOp, absorb, rename
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.move import Reshape
 from stepdown.dialects.top.source import Input, Weight
@@ -19,6 +19,7 @@ from stepdown.dialects.types import shape_of, storage_of_dtype, tensor
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.onnx.node import Graph, Node
 from stepdown.formats.onnx.rules import REASONS, RULES
+from stepdown.transforms.rewrite import drop_unused
 
 if TYPE_CHECKING:
     import onnx
@@ -72,14 +73,6 @@ def refuse_unsupported(nodes: "Sequence[onnx.NodeProto]") -> None:
         raise UnsupportedModel(f"unsupported operators: {listed}", fix="cut the model before them or rewrite them")
 
 
-def drop_unused(program: Program) -> None:
-    """Erase ops whose results nobody reads; inputs stay."""
-    for op in reversed(program.ops):
-        if not isinstance(op, Input) and not any(r.uses for r in op.results):
-            op.detach()  # type: ignore[no-untyped-call]
-            op.erase()
-
-
 @cache
 def _load_rules() -> None:
     """Import every `*_rules` module of this folder: each registers the operators it knows."""
@@ -105,6 +98,18 @@ def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
             raise InputError(f"the tensor '{name}' is made twice", where)
         if name:
             state.values[name] = value
+            _note_folded(state, node, name, value)
+
+
+def _note_folded(state: Graph, node: Node, output: str, value: SSAValue) -> None:
+    """Keep the names of tensors that became constants: the first op that uses one notes it as fused."""
+    names = [n for name in node.inputs for n in state.folded.get(name, ())]
+    if isinstance(value.owner, Weight):
+        state.folded[output] = [*names, f"{output}_{node.op_type}"]
+    elif isinstance(value.owner, TensorOp):
+        fresh = [n for n in dict.fromkeys(names) if n not in state.claimed]
+        state.claimed.update(fresh)
+        absorb(value.owner, fresh)
 
 
 def _outputs(state: Graph, names: Sequence[str]) -> list[SSAValue]:

@@ -26,6 +26,10 @@ class Graph:
         self.values: dict[str, SSAValue] = {}
         self.aliases: dict[str, str] = {}
         """ONNX tensors that are another tensor itself (Identity), with the name their node gives them."""
+        self.folded: dict[str, list[str]] = {}
+        """ONNX tensors that became constants, with the names of the tensors that went into them and their own."""
+        self.claimed: set[str] = set()
+        """Names of `folded` that an op has noted."""
         self._none: SSAValue | None = None
         self._keys: set[str] = set()
 
