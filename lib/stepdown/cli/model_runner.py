@@ -1,6 +1,7 @@
 """Run a model file of any kind on given inputs (model_runner.py)."""
 
 import argparse
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,19 +50,18 @@ def run(args: argparse.Namespace) -> int:
     """Run the model and write the tensors."""
     from stepdown.cli.test_inputs import check_files
     from stepdown.files.npz import write_npz
-    from stepdown.runtimes import open_runner
+    from stepdown.runtimes import RunnerOptions, open_runner
 
     paths = [path for path in args.input.split(",") if path]
     check_files(paths)
     _check_output(args, paths)
-    with closing(open_runner(args.model)) as runner:
-        inputs = _inputs(args, runner, paths)
-        everything = args.dump_all_tensors or args.output_type == "native"
-        tensors = runner.run(inputs, "all" if everything else "outputs")
-        tensors, metadata = _in_type(args, tensors, runner.metadata)
+    with closing(open_runner(args.model, RunnerOptions(output_type=args.output_type))) as runner:
+        tensors = runner.run(_inputs(args, runner, paths), "all" if args.dump_all_tensors else "outputs")
+        metadata = _of_kept(runner.metadata, tensors)
         if args.output:
             write_npz(args.output, tensors, metadata)
         _print_outputs(tensors, metadata)
+        _warn_of_overflow(runner)
         if args.time:
             _print_times(runner)
     _report(args, tensors)
@@ -93,17 +93,24 @@ def _photos(runner: "Runner") -> "dict[str, Preprocess]":
     return {name: preprocess for name, preprocess in found.items() if preprocess.is_image}
 
 
-def _in_type(args: argparse.Namespace, tensors: "Tensors", metadata: "NpzMetadata") -> "tuple[Tensors, NpzMetadata]":
-    """Return what to write and print: of a quantised network the integers `X` instead of their view `X_f32`."""
+def _of_kept(metadata: "NpzMetadata", tensors: "Tensors") -> "NpzMetadata":
+    """Return the metadata of the tensors that are written."""
     from dataclasses import replace
 
-    outputs = metadata.outputs
-    if args.output_type == "native":
-        views = {name: metadata.tensors[name].view_of for name in outputs if name in metadata.tensors}
-        outputs = tuple(views.get(name) or name for name in outputs)
-    kept = tensors if args.dump_all_tensors else {name: tensors[name] for name in outputs}
-    meanings = {name: meaning for name, meaning in metadata.tensors.items() if name in kept}
-    return kept, replace(metadata, tensors=meanings, outputs=outputs)
+    return replace(metadata, tensors={n: meaning for n, meaning in metadata.tensors.items() if n in tensors})
+
+
+def _warn_of_overflow(runner: "Runner") -> None:
+    """Say on stderr how many float16 results were too large and became infinite."""
+    overflows: dict[str, int] = getattr(runner, "overflows", {})
+    if overflows:
+        name, count = next(iter(overflows.items()))
+        total = sum(overflows.values())
+        print(
+            f"warning: {total} float16 values overflowed in {len(overflows)} tensors, first {count} in '{name}'; "
+            "give its op mode F32 or BF16 in a qtable",
+            file=sys.stderr,
+        )
 
 
 def _print_outputs(tensors: "Tensors", metadata: "NpzMetadata") -> None:
@@ -127,7 +134,7 @@ def _print_times(runner: "Runner") -> None:
 
     if not isinstance(runner, MlirRunner):
         raise InputError("only the interpreter of .mlir files says where its time goes", "--time")
-    times = runner._interpreter.seconds
+    times = runner.seconds
     total = sum(times.values())
     kinds: dict[str, float] = {}
     for op, seconds in times.items():
