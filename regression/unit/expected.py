@@ -4,6 +4,8 @@ import difflib
 import re
 
 ANYTHING = "..."
+DECIMAL = re.compile(r"[-+]?\d+\.\d+(?:e[-+]?\d+)?")
+DECIMAL_OR_NOT = re.compile(rf"({DECIMAL.pattern})")
 
 
 def matches(expected: str, actual: str) -> bool:
@@ -15,9 +17,22 @@ def matches(expected: str, actual: str) -> bool:
 
 
 def matches_loosely(expected: str, actual: str) -> bool:
-    """Compare with any amount of space between words, and `...` for any text, within a line or over lines."""
-    parts = [r"\s+".join(map(re.escape, part.split())) for part in expected.split(ANYTHING)]
-    return re.fullmatch(r"\s*" + r"[\s\S]*?".join(rf"\s*{part}\s*" for part in parts), actual) is not None
+    """Compare with any amount of space between words, `...` for any text, and decimal fractions within 5 %.
+
+    Whole numbers must be the same; fractions depend a little on the machine's float32 sums.
+    """
+    parts = [r"\s+".join(map(_word, part.split())) for part in expected.split(ANYTHING)]
+    found = re.fullmatch(r"\s*" + r"[\s\S]*?".join(rf"\s*{part}\s*" for part in parts), actual)
+    return found is not None and all(map(_close, DECIMAL.findall(expected), found.groups()))
+
+
+def _word(word: str) -> str:
+    """Return the pattern of a word, with a group for each decimal fraction in it."""
+    return "".join(rf"({DECIMAL.pattern})" if DECIMAL.fullmatch(p) else re.escape(p) for p in DECIMAL_OR_NOT.split(word))
+
+
+def _close(expected: str, actual: str) -> bool:
+    return abs(float(expected) - float(actual)) <= 0.05 * abs(float(expected))
 
 
 def difference(expected: str, actual: str) -> str:
