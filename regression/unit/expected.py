@@ -28,7 +28,8 @@ def matches_loosely(expected: str, actual: str) -> bool:
 
 def _word(word: str) -> str:
     """Return the pattern of a word, with a group for each decimal fraction in it."""
-    return "".join(rf"({DECIMAL.pattern})" if DECIMAL.fullmatch(p) else re.escape(p) for p in DECIMAL_OR_NOT.split(word))
+    pieces = DECIMAL_OR_NOT.split(word)
+    return "".join(rf"({DECIMAL.pattern})" if DECIMAL.fullmatch(piece) else re.escape(piece) for piece in pieces)
 
 
 def _close(expected: str, actual: str) -> bool:

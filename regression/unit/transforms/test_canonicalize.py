@@ -27,7 +27,11 @@ def _check(before: Program, after: Program) -> None:
     assert before.output_names == after.output_names
     for name, array in found.items():
         assert np.abs(array - wanted[name]).max() <= 1e-4 * np.abs(wanted[name]).max(), name
-    assert set(wanted) == set(found) | {name for op in after.ops for name in fused_of(op)}
+    assert set(wanted) | _fused(before) == set(found) | _fused(after)
+
+
+def _fused(program: Program) -> set[str]:
+    return {name for op in program.ops for name in fused_of(op)}
 
 
 def test_mobilenet_v2_is_convolutions_and_additions() -> None:
