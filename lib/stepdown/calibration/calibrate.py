@@ -1,7 +1,7 @@
 """Runs samples through a TOP program and sketches every float tensor; memory does not grow with the samples."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from stepdown.data.image import is_image
 from stepdown.data.preprocess import Preprocess
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program, State, argument_name
+from stepdown.dialects.top import TopOp
 from stepdown.dialects.types import DTYPES, shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.files.hashes import sha256_file
@@ -72,10 +73,17 @@ def program_inputs(program: Program, files: Iterable[Path]) -> dict[str, Preproc
 
 
 def choose_ranges(
-    sketches: Mapping[str, Sketch], method: str, percentile: float = DEFAULT_PERCENTILE
+    sketches: Sketches, method: str, percentile: float = DEFAULT_PERCENTILE, exact: Collection[str] = ()
 ) -> dict[str, Row]:
-    """Return the table's rows by a method of `methods.METHODS`."""
-    return {name: choose_range(sketch, method, percentile) for name, sketch in sketches.items()}
+    """Return the table's rows, in the order of the sketches; the tensors `exact` keep all they took (method max)."""
+    return {
+        name: choose_range(sketch, "max" if name in exact else method, percentile) for name, sketch in sketches.items()
+    }
+
+
+def probabilities(program: Program) -> set[str]:
+    """Return the names of tensors whose rare largest values are the result: they are never clipped."""
+    return {name for op in program.ops if isinstance(op, TopOp) and op.probability for name in op.names}
 
 
 def samples_digest(files: Iterable[Path]) -> str:

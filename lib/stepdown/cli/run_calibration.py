@@ -4,14 +4,13 @@ import argparse
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from stepdown.dialects.program import Program
 
 EXAMPLES = """\
@@ -49,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Write the table; raises InputError."""
     _check(args)
-    from stepdown.calibration.calibrate import calibrate, choose_ranges, program_inputs
+    from stepdown.calibration.calibrate import calibrate, choose_ranges, probabilities, program_inputs
     from stepdown.calibration.table import write_table
     from stepdown.data.dataset import Dataset, select_files
     from stepdown.dialects.program import read_program
@@ -57,11 +56,12 @@ def run(args: argparse.Namespace) -> int:
     start = time.monotonic()
     program = read_program(args.model)
     files = select_files(args.data_list, args.dataset, args.input_num, args.seed)
+    _check_clashes(args, program, files)
     if len(files) < args.input_num:
         print(f"there are only {len(files)} samples, not {args.input_num}", file=sys.stderr)
     samples = Dataset(tuple(files), program_inputs(program, files))
     sketches = calibrate(program, samples, Progress(len(files)))
-    rows = choose_ranges(sketches, args.cali_method, args.percentile)
+    rows = choose_ranges(sketches, args.cali_method, args.percentile, probabilities(program))
     write_table(args.output, rows, _notes(args, program, files))
     _report(args, {"tensors": len(rows), "samples": len(files), "seconds": round(time.monotonic() - start, 2)})
     return 0
@@ -101,6 +101,14 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"has no meaning for the method {args.cali_method}", "--percentile", "leave it out")
     if not 50 < args.percentile <= 100:
         raise InputError(f"{args.percentile:g} is not above 50 and up to 100", "--percentile")
+
+
+def _check_clashes(args: argparse.Namespace, program: "Program", files: "list[Path]") -> None:
+    """Raise InputError where the table would replace a file that is read."""
+    weights = Path(args.model).with_name(Path(program["weight_file"] or args.model).name)
+    read = [Path(args.model), weights, *files, *([Path(args.data_list)] if args.data_list else [])]
+    if Path(args.output).resolve() in {path.resolve() for path in read}:
+        raise InputError("would be overwritten", args.output, "choose another --output")
 
 
 def _notes(args: argparse.Namespace, program: "Program", files: "list[Path]") -> list[str]:

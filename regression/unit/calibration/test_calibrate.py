@@ -9,7 +9,8 @@ import onnx
 import pytest
 from checkout import REGRESSION, ROOT, run
 
-from stepdown.calibration.calibrate import calibrate, choose_ranges, program_inputs, samples_digest
+from stepdown.calibration.calibrate import calibrate, choose_ranges, probabilities, program_inputs, samples_digest
+from stepdown.calibration.sketch import Sketch
 from stepdown.calibration.table import Row, read_table, write_table
 from stepdown.data.dataset import Dataset
 from stepdown.dialects.op import value_name
@@ -155,3 +156,18 @@ def test_the_tool_takes_a_folder_and_every_method(folder: Path, tmp_path: Path) 
         assert json.loads(ended.stdout)["samples"] == 3
         tables.add((folder / f"by_{method}").read_text())
     assert len(tables) == 4
+
+
+def test_probabilities_are_never_clipped() -> None:
+    text = """
+        <ir_version: 8, opset_import: ["" : 13]>
+        g (float[1, 4000] x) => (float[1, 4000] y, float[1, 4000] z) { y = Softmax(x)  z = Tanh(x) }"""
+    program = import_model(onnx.parser.parse_model(text), "net")
+    x = np.zeros((1, 4000), np.float32)
+    x[0, 7] = 20
+    sketches = {name: Sketch() for name in ("y_Softmax", "z_Tanh")}
+    for name, tensor in MlirRunner(program).run({"x": x}).items():
+        sketches[name].update(tensor)
+    rows = choose_ranges(sketches, "percentile", 99.9, probabilities(program))
+    assert rows["y_Softmax"].threshold == pytest.approx(1.0, abs=1e-4)
+    assert rows["z_Tanh"].threshold < 0.1

@@ -58,6 +58,7 @@ class Sigmoid(Unary):
     """1 / (1 + e^−x). Source: ONNX Sigmoid."""
 
     domain = (-8.0, 8.0)
+    probability = True
 
     def function(self, x: np.ndarray) -> np.ndarray:
         """Return the logistic function."""

@@ -21,6 +21,8 @@ class TopOp(TensorOp):
 
     fills: ClassVar[tuple[str, ...]] = ()
     """Fields of a moving op that hold a real number written among the moved elements."""
+    probability: ClassVar[bool] = False
+    """Whether results are shares of 1, whose rare largest ones matter: calibration does not clip them."""
 
     @staticmethod
     def example(rng: np.random.Generator) -> Example | None:

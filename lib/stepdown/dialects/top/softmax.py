@@ -41,6 +41,8 @@ class Distribution(Along):
 class Softmax(Distribution):
     """e^x / Σ e^x, without overflow. Source: ONNX Softmax."""
 
+    probability = True
+
     def function(self, x: np.ndarray, axis: int) -> np.ndarray:
         """Return the probabilities."""
         y = x - x.max(axis=axis, keepdims=True)
