@@ -12,9 +12,11 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import Builtin, ModuleOp
 from xdsl.dialects.func import Func
 from xdsl.ir import Operation
-from xdsl.parser import Parser
+from xdsl.parser import Parser, ParserState
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError, VerifyException
+from xdsl.utils.lexer import Input
+from xdsl.utils.mlir_lexer import MLIRLexer, MLIRToken, MLIRTokenKind
 
 from stepdown.dialects.op import TensorOp, names_of
 from stepdown.dialects.quant import QUANT
@@ -42,7 +44,7 @@ def parse_module(text: str, source: str = "input") -> ModuleOp:
     """
     hoisted = "".join(_LOCATION_ALIAS.findall(text)) + _LOCATION_ALIAS.sub("", text)
     try:
-        module = Parser(context(), hoisted, source).parse_module()
+        module = _parser(hoisted, source).parse_module()
     except ParseError as error:
         raise InputError(
             _first_line(error), source, "give an .mlir file written by model_transform.py or tpuc-opt"
@@ -51,6 +53,27 @@ def parse_module(text: str, source: str = "input") -> ModuleOp:
         raise InputError(f"not a valid module ({_first_line(error)})", source) from None
     verify(module, source)
     return module
+
+
+class _Lexer(MLIRLexer):
+    """A lexer that takes escaped UTF-8, as the printer writes it, for text: names may hold any letters."""
+
+    def _lex_string_literal(self, start_pos: int) -> MLIRToken:
+        token = super()._lex_string_literal(start_pos)
+        if token.kind is MLIRTokenKind.BYTES_LIT:
+            try:
+                MLIRTokenKind.STRING_LIT.get_string_literal_value(token.span)
+            except UnicodeDecodeError:
+                return token
+            return MLIRToken(MLIRTokenKind.STRING_LIT, token.span)
+        return token
+
+
+def _parser(text: str, source: str) -> Parser:
+    """Return a parser that reads `text` by our lexer."""
+    made = Parser(context(), "", source)
+    made._parser_state = ParserState(_Lexer(Input(text, source)))
+    return made
 
 
 def verify(module: ModuleOp, source: str = "") -> None:
