@@ -83,7 +83,19 @@ def import_program(
         program = import_model(model, args.model_name, attributes)
     except StepError as error:
         raise type(error)(error.what, ": ".join(filter(None, [args.model_def, error.where])), error.fix) from error
+    _warn_of_nan(program)
     Canonicalize().run(program)
     program.write(args.mlir, weight_file=weights)
     program.path = args.mlir
     return program
+
+
+def _warn_of_nan(program: "Program") -> None:
+    """Tell on stderr which weights hold NaN; infinities have uses, as in masks."""
+    import numpy as np
+
+    floats = ((key, value) for key, value in program.weights.items() if value.dtype.kind == "f")
+    counts = {key: int(np.isnan(value).sum()) for key, value in floats}
+    faulty = [f"'{key}' ({count} of {program.weights[key].size})" for key, count in counts.items() if count]
+    if faulty:
+        print(f"warning: weights hold NaN: {', '.join(faulty)}; export the model again", file=sys.stderr)
