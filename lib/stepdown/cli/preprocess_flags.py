@@ -13,6 +13,7 @@ PREPROCESS_FLAGS = (
     "mean", "scale", "pixel_format", "channel_format",
 )  # fmt: skip
 Shape = tuple[int, ...]
+MAX_SIZE = (1 << 31) - 1
 
 
 def add_preprocess_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +79,7 @@ def shapes(text: str) -> list[Shape]:
         found = [tuple(int(size) for size in part.split(",")) for part in parts]
     except ValueError:
         found = []
-    if not found or min(min(shape) for shape in found) < 1:
+    if not found or not all(1 <= size <= MAX_SIZE for shape in found for size in shape):
         raise argparse.ArgumentTypeError(f"'{text}' is not like [[1,3,224,224]]")
     return found
 
