@@ -40,7 +40,7 @@ def test_a_table_replaces_nothing_that_is_read(tmp_path: Path, victim: str, caps
 
 
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="a.npz") as caught, atomic_path(tmp_path / "a.npz") as temporary:
+    with pytest.raises(OSError, match=r"a\.npz") as caught, atomic_path(tmp_path / "a.npz") as temporary:
         temporary.write_bytes(b"part")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.npz")
