@@ -68,9 +68,10 @@ class Sketch:
     def _widen(self, low: float, high: float) -> None:
         """Extend the extremes, and the range of the histogram with them; inf and −inf stand for nothing seen."""
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-        if low > high:
+        largest = max(-low, high)
+        if low > high or largest == 0:  # frexp gives 0 the exponent of 1
             return
-        exponent = max(self.exponent, math.frexp(max(-low, high))[1])
+        exponent = max(self.exponent, math.frexp(largest)[1])
         self.counts = _halved(self.counts, exponent - self.exponent)
         self.exponent = exponent
 

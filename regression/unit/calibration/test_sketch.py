@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepdown.calibration.sketch import SIDE, Sketch
@@ -39,6 +39,7 @@ def test_any_split_gives_the_same_bytes(parts: list[list[float]]) -> None:
 
 
 @given(PARTS, PARTS, PARTS)
+@example([[]], [[0.0]], [[0.25]])
 def test_merging_is_commutative_and_associative(a: list, b: list, c: list) -> None:
     x, y, z = sketch_of(*a), sketch_of(*b), sketch_of(*c)
     assert state(merged(x, y)) == state(merged(y, x))
