@@ -59,6 +59,18 @@ class Weights(MutableMapping[str, np.ndarray]):
     def __contains__(self, key: object) -> bool:
         return key in self._held
 
+    def free_key(self, wanted: str, array: np.ndarray) -> str:
+        """Return `wanted`, or a numbered key where that one holds another array."""
+        key, number = wanted, 1
+        while key in self and not _same(self[key], array):
+            number += 1
+            key = f"{wanted}_{number}"
+        return key
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and (a is b or a.tobytes() == b.tobytes())
+
 
 class Program:
     """A verified module, its `main` function and its weights."""

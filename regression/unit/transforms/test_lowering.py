@@ -170,6 +170,33 @@ def test_integer_results_are_the_same_run_to_run():
     assert first.tobytes() == second.tobytes()
 
 
+def test_one_weight_with_two_scales_is_stored_twice(tmp_path):
+    """Two convolutions share a filter; the large bias of one gives its channels a larger scale."""
+    rng = np.random.default_rng(5)
+    x, w = rng.normal(size=(1, 2, 6, 6)).astype(np.float32) * 1e-3, rng.normal(size=(3, 2, 1, 1)).astype(np.float32)
+    programs = []
+    for _ in range(2):
+        program = Program.empty("two", {"x": tensor(x.shape)}, "TEST")
+        value = program.add(Input.build("x", [program.block.args[0]]))
+        program.weights.update({"w": w, "small": np.zeros(3, np.float32), "large": np.full(3, 3e6, np.float32)})
+        shared = program.add(Weight.of("w", tensor(w.shape)))
+        results = []
+        for bias in ("small", "large"):
+            operands = [value, shared, program.add(Weight.of(bias, tensor((3,))))]
+            window = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+            results.append(program.add(TOP_OPS["Conv"].build(f"y_{bias}", operands, **window)))
+        program.finish(results)
+        programs.append(program)
+    top, lowered = programs
+    wanted = MlirRunner(top).run({"x": x}, "all")
+    calibrate(lowered, wanted)
+    lower(lowered, "INT8")
+    lowered.write(tmp_path / "two.mlir")
+    got = MlirRunner(tmp_path / "two.mlir").run({"x": x})
+    for name in ("y_small", "y_large"):
+        assert relative_error(got[f"{name}_f32"], wanted[name]) < 0.02, name
+
+
 def test_int8_needs_calibration():
     arrays, attributes = example_of("Relu")
     with pytest.raises(InputError, match="calibrated"):

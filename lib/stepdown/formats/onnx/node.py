@@ -43,10 +43,7 @@ class Graph:
     def weight(self, array: np.ndarray, key: str) -> SSAValue:
         """Add a constant; a key that is taken by another constant gets a number."""
         array = np.asarray(array)
-        free, number = key, 1
-        while free in self.program.weights and not _same(self.program.weights[free], array):
-            number += 1
-            free = f"{key}_{number}"
+        free = self.program.weights.free_key(key, array)
         try:
             kind = tensor(array.shape, storage_of_dtype(array.dtype))
         except KeyError:
@@ -219,7 +216,3 @@ class Node:
 def _held(array: np.ndarray | None) -> np.ndarray | None:
     """Return a constant as ops compute on it: the 16-bit floats as float32."""
     return array.astype(np.float32) if array is not None and array.dtype == np.float16 else array
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and (a is b or a.tobytes() == b.tobytes())

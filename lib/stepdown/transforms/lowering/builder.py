@@ -107,11 +107,15 @@ class Lowering:
         return list(op.results)
 
     def weight(self, key: str, array: np.ndarray, element: Element | None = None) -> SSAValue:
-        """Append a constant; float ones are stored in their format, bfloat16 as its bits."""
+        """Append a constant; float ones are stored in their format, bfloat16 as its bits.
+
+        One weight may be stored in several scales: the second then gets a numbered key.
+        """
         if element == "f16":
             array = array.astype(np.float16)
         elif element == "bf16":
             array = bf16_bits(round_bf16(array))
+        key = self.program.weights.free_key(key, array)
         self.program.weights[key] = array
         kind = element if element is not None else {np.dtype(np.int8): "i8", np.dtype(np.int32): "i32"}[array.dtype]
         cls = TPU_OPS["Weight"]
