@@ -19,12 +19,6 @@ class StepError(Exception):
         return f"{text}; {self.fix}" if self.fix else text
 
 
-class ComparisonFailed(StepError):
-    """A comparison or validation ended below its tolerance."""
-
-    exit_code = 1
-
-
 class InputError(StepError):
     """A wrong command line, option value or input file."""
 

@@ -71,7 +71,7 @@ def _program() -> str:
 def _describe(error: Exception) -> tuple[str, int]:
     """Return the one line that tells the user of `error`, and the exit code."""
     if isinstance(error, StepError):
-        return " ".join(str(error).split("\n")) if "\n\n" in str(error) else str(error), error.exit_code
+        return " ".join(str(error).splitlines()), error.exit_code
     if isinstance(error, MemoryError):
         return "out of memory; use a smaller input or batch", 4
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE):

@@ -21,7 +21,7 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from stepdown.dialects.fields import Field
-from stepdown.dialects.types import NONE, Shape, is_none, shape_of, storage_of, tensor
+from stepdown.dialects.types import Shape, is_none, shape_of, storage_of, tensor
 
 Arrays = Sequence[np.ndarray]
 
@@ -150,12 +150,6 @@ class TensorOp(Operation):
         if not (isinstance(self.location, FusedLoc | NameLoc) and len(_all_names(self)) >= len(self.results)):
             raise VerifyException('has no name: every tensor needs loc("name")')
 
-    def operand_named(self, name: str) -> SSAValue | None:
-        """Return an operand by the name it has in `inputs`, None where it is absent."""
-        index = [n.rstrip("?*") for n in self.inputs].index(name)
-        value = self.operands[index]
-        return None if is_none(value) else value
-
     def attribute_values(self) -> dict[str, Any]:
         """Return the attributes that are set, as Python values."""
         return {n: f.decode(self.attributes[n]) for n, f in self.fields.items() if n in self.attributes}
@@ -216,11 +210,6 @@ def constraints(cls: type) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         found.update(re.findall(r"^\s*(C\d+): (.+)$", base.__doc__ or "", re.MULTILINE))
     return found
-
-
-def none_type() -> Attribute:
-    """Return the type of an absent operand."""
-    return NONE
 
 
 def _all_names(op: Operation) -> list[str]:

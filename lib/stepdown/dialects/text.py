@@ -23,7 +23,6 @@ from stepdown.dialects.quant import QUANT
 from stepdown.errors import InputError
 
 _LOCATION_ALIAS = re.compile(r"^#\w+ = loc\(.*\)$\n?", re.MULTILINE)
-MAX_TEXT_BYTES = 1 << 30
 
 
 def context() -> Context:

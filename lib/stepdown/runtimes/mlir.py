@@ -14,7 +14,6 @@ from stepdown.dialects.types import DTYPES, quant_of, shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.files.hashes import sha256_file
 from stepdown.files.npz import NpzMetadata, TensorInfo
-from stepdown.numerics.quantize import dequantize
 from stepdown.runtimes.interpreter import Interpreter
 from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
 
@@ -131,12 +130,6 @@ def tensor_info(value: SSAValue) -> TensorInfo:
 def as_stored(array: np.ndarray, value: SSAValue) -> np.ndarray:
     """Return an interpreter's array in its storage type for a dump; bf16 stays float32."""
     return array.astype(np.float16) if storage_of(value) == "f16" else array
-
-
-def as_float(array: np.ndarray, value: SSAValue) -> np.ndarray:
-    """Return a tensor's real values as float32."""
-    params = quant_of(value)
-    return dequantize(array, params) if params else array.astype(np.float32, copy=False)
 
 
 def _dumped(op: TensorOp) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from stepdown.dialects.fields import Bool, Int, Ints
 from stepdown.dialects.op import Arrays, Kind
 from stepdown.dialects.top.base import Example, Fused, broadcast, top_op
-from stepdown.dialects.types import Shape, is_none, shape_of
+from stepdown.dialects.types import Shape, shape_of
 from stepdown.numerics.convolve import convolve, deconvolve, output_size
 
 
@@ -167,8 +167,3 @@ class MatMul(Fused):
     def cost(self) -> int:
         """Return the number of results times the inner dimension."""
         return math.prod(shape_of(self.results[0])) * shape_of(self.operands[0])[-1]
-
-    @property
-    def has_bias(self) -> bool:
-        """Tell whether a bias is added."""
-        return not is_none(self.operands[2])

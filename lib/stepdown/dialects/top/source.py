@@ -1,6 +1,5 @@
 """Where tensors come from: the network's inputs, its weights, and the absent operand."""
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 from xdsl.ir import Attribute, SSAValue
@@ -83,8 +82,3 @@ Absent.name = "top.None"
 def weight_key(value: SSAValue) -> str | None:
     """Return the weight-file key of a value, None where it is not a weight."""
     return value.owner.key if isinstance(value.owner, Weight) else None
-
-
-def producers(values: Sequence[SSAValue]) -> list[TopOp]:
-    """Return the ops that make `values`."""
-    return [v.owner for v in values if isinstance(v.owner, TopOp)]

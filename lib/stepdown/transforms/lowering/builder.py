@@ -12,7 +12,7 @@ from stepdown.dialects.op import TensorOp, fused_of, is_internal, location, name
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Weight
 from stepdown.dialects.tpu import TPU_OPS, Convert, Rescale
-from stepdown.dialects.types import NONE, is_none, quant_of, range_of, shape_of, storage_of, tensor
+from stepdown.dialects.types import NONE, is_float, is_none, quant_of, range_of, shape_of, storage_of, tensor
 from stepdown.errors import InputError
 from stepdown.numerics.floats import bf16_bits, round_bf16
 from stepdown.numerics.quantize import QuantParams, asymmetric, quantize, symmetric
@@ -188,3 +188,8 @@ class Lowering:
             name = f"{wanted}_{number}"
         self._taken.add(name)
         return name
+
+
+def element_for(value: SSAValue, wanted: Element) -> Element:
+    """Return `wanted` for a float tensor; truth values, indices and an absent operand keep their type."""
+    return wanted if is_none(value) or is_float(value) else storage_of(value)

@@ -3,21 +3,20 @@
 from collections.abc import Callable
 
 import numpy as np
-from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import Kind, TensorOp
 from stepdown.dialects.top import TopOp
 from stepdown.dialects.tpu import INTEGER_OPS, Lut, has_integer_code
 from stepdown.dialects.tpu.elementwise import AverageOp, MoveOp, PickOp, ProductOp, SumOp, SumReduceOp
-from stepdown.dialects.types import is_float, is_none, range_of, shape_of, storage_of
+from stepdown.dialects.types import is_float, is_none, range_of, shape_of
 from stepdown.errors import UnsupportedModel
 from stepdown.numerics.quantize import QuantParams, dequantize, quantize
 from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT, multipliers_shifts
-from stepdown.transforms.lowering.builder import Element, Lowering
+from stepdown.transforms.lowering.builder import Lowering, element_for
 from stepdown.transforms.lowering.mac import lower_mac
 
 _MAX_ADDENDS = 8
-"""Operands of one Add: each is at most 2^28 after its rescale, and their sum must stay in int32."""
+"""Operands of one Add: each is at most 2^27 after its rescale, and their sum must stay in int32."""
 
 
 def can_lower(state: Lowering, op: TensorOp) -> bool:
@@ -54,41 +53,33 @@ def _lower_lut(state: Lowering, op: TensorOp) -> None:
 
 
 def _lower_sum(state: Lowering, op: TensorOp) -> None:
-    params = [state.params_of(v) for v in op.operands]
-    target = state.params_of(op.results[0])
+    params, target = _sides(state, op)
     common = 2 * max(_scale(p) for p in params)
-    scales = [_scale(p) / common for p in params]
     output = common / (2.0**ELTWISE_LEFT_SHIFT * _scale(target))
-    _emit_scaled(
-        state, op, [state.get(v, p) for v, p in zip(op.operands, params, strict=True)], [*scales, output], target
-    )
+    _emit_scaled(state, op, params, [*(_scale(p) / common for p in params), output], target)
 
 
 def _lower_product(state: Lowering, op: TensorOp) -> None:
-    params = [state.params_of(v) for v in op.operands]
-    target = state.params_of(op.results[0])
-    operands = [state.get(v, p) for v, p in zip(op.operands, params, strict=True)]
-    _emit_scaled(state, op, operands, [_scale(params[0]) * _scale(params[1]) / _scale(target)], target)
+    params, target = _sides(state, op)
+    _emit_scaled(state, op, params, [_scale(params[0]) * _scale(params[1]) / _scale(target)], target)
 
 
 def _lower_pick(state: Lowering, op: TensorOp) -> None:
-    params = [state.params_of(v) for v in op.operands]
-    target = state.params_of(op.results[0])
-    operands = [state.get(v, p) for v, p in zip(op.operands, params, strict=True)]
-    _emit_scaled(state, op, operands, [_scale(p) / _scale(target) for p in params], target)
+    params, target = _sides(state, op)
+    _emit_scaled(state, op, params, [_scale(p) / _scale(target) for p in params], target)
 
 
 def _lower_average(state: Lowering, op: TensorOp) -> None:
-    source, target = state.params_of(op.operands[0]), state.params_of(op.results[0])
+    params, target = _sides(state, op)
     counts = np.unique(op.counts(shape_of(op.operands[0])))  # type: ignore[attr-defined]
-    scales = [_scale(source) / (int(count) * _scale(target)) for count in counts]
-    _emit_scaled(state, op, [state.get(op.operands[0], source)], scales, target)
+    scales = [_scale(params[0]) / (int(count) * _scale(target)) for count in counts]
+    _emit_scaled(state, op, params, scales, target)
 
 
 def _lower_sum_reduce(state: Lowering, op: TensorOp) -> None:
-    source, target = state.params_of(op.operands[0]), state.params_of(op.results[0])
+    params, target = _sides(state, op)
     count = op.count(shape_of(op.operands[0])) if type(op).__name__ == "ReduceMean" else 1  # type: ignore[attr-defined]
-    _emit_scaled(state, op, [state.get(op.operands[0], source)], [_scale(source) / (count * _scale(target))], target)
+    _emit_scaled(state, op, params, [_scale(params[0]) / (count * _scale(target))], target)
 
 
 def _lower_move(state: Lowering, op: TensorOp) -> None:
@@ -99,8 +90,8 @@ def _lower_move(state: Lowering, op: TensorOp) -> None:
     moved = [v for v in op.operands if not is_none(v) and is_float(v)]
     alone = len(moved) == 1 and state.constant(moved[0]) is None and not any(getattr(op, name) for name in _fills(op))
     params = state.params_of(moved[0] if alone else op.results[0])
-    operands = [state.get(v, _element(v, params)) for v in op.operands]
-    elements: list[Element] = [params if is_float(r) else storage_of(r) for r in op.results]
+    operands = [state.get(v, element_for(v, params)) for v in op.operands]
+    elements = [element_for(r, params) for r in op.results]
     state.emit(type(op).__name__, op, operands, elements, **_stored_fills(op, params))
 
 
@@ -113,13 +104,16 @@ def _fills(op: TensorOp) -> tuple[str, ...]:
     return op.fills if isinstance(op, TopOp) else ()
 
 
-def _element(value: SSAValue, params: QuantParams) -> Element:
-    return params if not is_none(value) and is_float(value) else "" if is_none(value) else storage_of(value)
+def _sides(state: Lowering, op: TensorOp) -> tuple[list[QuantParams], QuantParams]:
+    """Return the parameters of the operands and of the result."""
+    return [state.params_of(v) for v in op.operands], state.params_of(op.results[0])
 
 
 def _emit_scaled(
-    state: Lowering, op: TensorOp, operands: list[SSAValue], scales: list[float], target: QuantParams
+    state: Lowering, op: TensorOp, params: list[QuantParams], scales: list[float], target: QuantParams
 ) -> None:
+    """Append the twin of `op` over its quantised operands, with its rescales as attributes."""
+    operands = [state.get(v, p) for v, p in zip(op.operands, params, strict=True)]
     multipliers, shifts = multipliers_shifts(scales)
     state.emit(type(op).__name__, op, operands, [target], multipliers=multipliers, shifts=shifts)
 
