@@ -8,15 +8,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xdsl.ir import SSAValue
 
 import stepdown.formats.onnx
-from stepdown.dialects.op import TensorOp, absorb, rename
 from stepdown.dialects.program import Program
-from stepdown.dialects.top.move import Reshape
-from stepdown.dialects.top.source import Input, Weight
-from stepdown.dialects.types import shape_of, storage_of_dtype, tensor
+from stepdown.dialects.top.source import Input
+from stepdown.dialects.types import storage_of_dtype, tensor
 from stepdown.errors import InputError, UnsupportedModel
+from stepdown.formats.assemble import import_node, malformed, network_outputs
 from stepdown.formats.onnx.node import Graph, Node
 from stepdown.formats.onnx.rules import REASONS, RULES
 from stepdown.transforms.rewrite import drop_unused
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     import onnx
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
-# What a rule raises on attributes of a wrong type or length, or on operands that the operator cannot have.
-_MALFORMED = (TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
 
 
 def import_model(
@@ -53,7 +49,7 @@ def import_model(
         state.values[initializer.name] = state.weight(_array(initializer), initializer.name)
     for node in graph.node:
         _import_node(state, node)
-    program.finish(_outputs(state, [o.name for o in graph.output]))
+    program.finish(network_outputs(state, [o.name for o in graph.output]))
     drop_unused(program)
     return program
 
@@ -83,58 +79,11 @@ def _load_rules() -> None:
 
 def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
     where = f"node {proto.op_type} '{proto.name}'"
-    if missing := [name for name in proto.input if name and name not in state.values]:
-        raise InputError(f"reads the tensor '{missing[0]}' that nothing before it makes", where)
     if not any(proto.output):
         return
-    try:
-        node = Node(state, proto.op_type, proto.input, proto.output, {a.name: _attribute(a) for a in proto.attribute})
-        results = RULES[proto.op_type](node)
-    except _MALFORMED as error:
-        raise InputError(f"is malformed ({str(error) or type(error).__name__})", where) from error
-    results = [results] if isinstance(results, SSAValue) else list(results)
-    for name, value in zip(proto.output, results, strict=False):
-        if name in state.values:
-            raise InputError(f"the tensor '{name}' is made twice", where)
-        if name:
-            state.values[name] = value
-            _note_folded(state, node, name, value)
-
-
-def _note_folded(state: Graph, node: Node, output: str, value: SSAValue) -> None:
-    """Keep the names of tensors that became constants: the first op that uses one notes it as fused."""
-    names = [n for name in node.inputs for n in state.folded.get(name, ())]
-    if isinstance(value.owner, Weight):
-        state.folded[output] = [*names, f"{output}_{node.op_type}"]
-    elif isinstance(value.owner, TensorOp):
-        fresh = [n for n in dict.fromkeys(names) if n not in state.claimed]
-        state.claimed.update(fresh)
-        absorb(value.owner, fresh)
-
-
-def _outputs(state: Graph, names: Sequence[str]) -> list[SSAValue]:
-    """Return the network's results, each a tensor of its own that carries the output's name."""
-    taken: set[SSAValue] = set()
-    results = []
-    for name in names:
-        if name not in state.values:
-            raise InputError(f"nothing makes the output '{name}'")
-        value = _named_output(state, name, taken)
-        taken.add(value)
-        results.append(value)
-    return results
-
-
-def _named_output(state: Graph, name: str, taken: set[SSAValue]) -> SSAValue:
-    """Return the value of an output; an input, a constant or a value that is an output already is copied."""
-    value, alias = state.values[name], state.aliases.get(name)
-    owner = value.owner
-    if isinstance(owner, Weight | Input) or value in taken:
-        copy = Reshape.build(alias or f"{name}_Identity", [value], shape=shape_of(value))
-        return state.program.add(copy)
-    if alias and isinstance(owner, TensorOp) and len(owner.results) == 1:
-        rename(owner, [alias])
-    return value
+    with malformed(where):
+        attributes = {a.name: _attribute(a) for a in proto.attribute}
+    import_node(Node(state, proto.op_type, proto.input, proto.output, attributes), RULES, where)
 
 
 def _check_names(graph: "onnx.GraphProto") -> None:

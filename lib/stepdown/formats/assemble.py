@@ -1,0 +1,89 @@
+"""Putting a program together: nodes imported one by one, and the network's outputs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from xdsl.ir import SSAValue
+
+from stepdown.dialects.op import TensorOp, absorb, rename
+from stepdown.dialects.top.source import Input, Weight
+from stepdown.errors import InputError
+from stepdown.formats.graph import Graph, Node
+
+# What a rule raises on attributes of a wrong type or length, or on operands that the operator cannot have.
+_MALFORMED = (TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
+
+
+Rule = Callable[[Any], SSAValue | Sequence[SSAValue]]
+"""How one kind of node becomes TOP ops: takes the format's `Node`, returns the values of its outputs."""
+
+
+@contextmanager
+def malformed(where: str) -> Iterator[None]:
+    """Turn what reading a malformed node raises into an InputError."""
+    try:
+        yield
+    except _MALFORMED as error:
+        raise InputError(f"is malformed ({str(error) or type(error).__name__})", where) from error
+
+
+def import_node(node: Node, rules: Mapping[str, Rule], where: str) -> None:
+    """Run the node's rule and note which values its outputs are.
+
+    Raises:
+        InputError: it reads what nothing before it makes, makes a tensor twice, or is malformed.
+        UnsupportedModel: the rule refuses it.
+    """
+    state = node.graph
+    if missing := [name for name in node.inputs if name and name not in state.values]:
+        raise InputError(f"reads the tensor '{missing[0]}' that nothing before it makes", where)
+    with malformed(where):
+        results = rules[node.op_type](node)
+    results = [results] if isinstance(results, SSAValue) else list(results)
+    for name, value in zip(node.outputs, results, strict=False):
+        if name in state.values:
+            raise InputError(f"the tensor '{name}' is made twice", where)
+        if name:
+            state.values[name] = value
+            _note_folded(node, name, value)
+
+
+def _note_folded(node: Node, output: str, value: SSAValue) -> None:
+    """Keep the names of tensors that became constants: the first op that uses one notes it as fused."""
+    state = node.graph
+    names = [n for name in node.inputs for n in state.folded.get(name, ())]
+    if isinstance(value.owner, Weight):
+        state.folded[output] = [*names, node.tensor_name(output)]
+    elif isinstance(value.owner, TensorOp):
+        fresh = [n for n in dict.fromkeys(names) if n not in state.claimed]
+        state.claimed.update(fresh)
+        absorb(value.owner, fresh)
+
+
+def network_outputs(state: Graph, names: Sequence[str]) -> list[SSAValue]:
+    """Return the network's results, each a tensor of its own that carries the output's name.
+
+    Raises:
+        InputError: nothing makes one.
+    """
+    taken: set[SSAValue] = set()
+    results = []
+    for name in names:
+        if name not in state.values:
+            raise InputError(f"nothing makes the output '{name}'")
+        value = _named_output(state, name, taken)
+        taken.add(value)
+        results.append(value)
+    return results
+
+
+def _named_output(state: Graph, name: str, taken: set[SSAValue]) -> SSAValue:
+    """Return the value of an output; an input, a constant or a value that is an output already is copied."""
+    value, alias = state.values[name], state.aliases.get(name)
+    owner = value.owner
+    if isinstance(owner, Weight | Input) or value in taken:
+        return state.copy(value, alias or f"{name}_Identity")
+    if alias and isinstance(owner, TensorOp) and len(owner.results) == 1:
+        rename(owner, [alias])
+    return value
