@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import stepdown.formats.onnx
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Input
 from stepdown.dialects.types import storage_of_dtype, tensor
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.assemble import import_node, malformed, network_outputs
+from stepdown.formats.onnx.attributes import attribute_value, tensor_array
 from stepdown.formats.onnx.node import Graph, Node
 from stepdown.formats.onnx.rules import REASONS, RULES
 from stepdown.transforms.rewrite import drop_unused
@@ -22,7 +21,8 @@ from stepdown.transforms.rewrite import drop_unused
 if TYPE_CHECKING:
     import onnx
 
-DEFAULT_DOMAINS = ("", "ai.onnx")
+# The last one holds operators that are to become operators of the first.
+DEFAULT_DOMAINS = ("", "ai.onnx", "ai.onnx.preview")
 
 
 def import_model(
@@ -46,7 +46,7 @@ def import_model(
         attributes = (preprocessing or {}).get(tensor_name, {})
         state.values[tensor_name] = program.add(Input.build(tensor_name, [argument], **attributes))
     for initializer in graph.initializer:
-        state.values[initializer.name] = state.weight(_array(initializer), initializer.name)
+        state.values[initializer.name] = state.weight(tensor_array(initializer), initializer.name)
     for node in graph.node:
         _import_node(state, node)
     program.finish(network_outputs(state, [o.name for o in graph.output]))
@@ -82,7 +82,7 @@ def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
     if not any(proto.output):
         return
     with malformed(where):
-        attributes = {a.name: _attribute(a) for a in proto.attribute}
+        attributes = {a.name: attribute_value(a) for a in proto.attribute}
     import_node(Node(state, proto.op_type, proto.input, proto.output, attributes), RULES, where)
 
 
@@ -123,26 +123,3 @@ def _input_type(value: "onnx.ValueInfoProto") -> Any:
 
 def _opset(model: "onnx.ModelProto") -> int:
     return max((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), default=1)
-
-
-def _array(proto: "onnx.TensorProto") -> np.ndarray:
-    from onnx import numpy_helper
-
-    try:
-        return numpy_helper.to_array(proto)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"cannot be read ({error})", f"initializer '{proto.name}'") from None
-
-
-def _attribute(proto: "onnx.AttributeProto") -> Any:
-    """Return an attribute as a Python value; strings decoded, tensors as arrays, graphs as they are."""
-    from onnx import AttributeProto, helper
-
-    if proto.type == AttributeProto.TENSOR:
-        return _array(proto.t)
-    value = helper.get_attribute_value(proto)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, list | tuple) and value and isinstance(value[0], bytes):
-        return [v.decode("utf-8", "replace") for v in value]
-    return list(value) if proto.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from stepdown.dialects.program import Program
 from stepdown.errors import UnsupportedModel
-from stepdown.formats.onnx.importer import import_model
+from stepdown.formats.onnx.importer import DEFAULT_DOMAINS, import_model
 from stepdown.formats.onnx.rules import RULES
 from stepdown.runtimes.mlir import MlirRunner
 
@@ -114,7 +114,7 @@ def bind(model: onnx.ModelProto, given: dict[str, Any], names: set[str]) -> onnx
 
 
 def _known(graph: onnx.GraphProto) -> bool:
-    return all(node.op_type in RULES and node.domain in ("", "ai.onnx") for node in graph.node)
+    return all(node.op_type in RULES and node.domain in DEFAULT_DOMAINS for node in graph.node)
 
 
 def _operators(case: Any) -> list[str]:
