@@ -1,0 +1,1 @@
+"""Fuzzing of every reader: `python regression/fuzz/run.py --help`."""

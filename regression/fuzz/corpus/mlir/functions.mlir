@@ -1,0 +1,16 @@
+builtin.module @functions attributes {module.platform = "ONNX", module.state = "TOP_F32", module.weight_file = "functions_top_f32_all_weight.npz", module.weight_sha256 = "aed364fcb3e1949cb4a9dd14aa148ad8e4d3ae28f7701f7abf88d2972b99357b"} {
+  func.func @main(%0: tensor<1x3x4x4xf32> loc("x")) -> tensor<1x2xf32> {
+    %1 = "top.Input"(%0) : (tensor<1x3x4x4xf32>) -> tensor<1x3x4x4xf32> loc("x")
+    %2 = "top.Weight"() {key = "half"} : () -> tensor<f32> loc("half")
+    %3 = "top.Resize"(%1) {antialias = false, coordinate_transformation_mode = "half_pixel", cubic_coeff_a = -7.500000e-01 : f64, exclude_outside = false, extrapolation_value = 0.000000e+00 : f64, mode = "linear", scales = array<f64: 1.000000e+00, 1.000000e+00, 2.000000e+00, 1.500000e+00>, shape = array<i64: 1, 3, 8, 6>} : (tensor<1x3x4x4xf32>) -> tensor<1x3x8x6xf32> loc("big_Resize")
+    %4 = "top.ReduceMean"(%3) {axes = array<i64: 2, 3>, keepdims = false} : (tensor<1x3x8x6xf32>) -> tensor<1x3xf32> loc("mean_ReduceMean")
+    %5 = "top.Weight"() {key = "w_DequantizeLinear"} : () -> tensor<3x4xf32> loc("w_DequantizeLinear")
+    %6 = "top.Einsum"(%4, %5) {equation = "ij,jk->ik"} : (tensor<1x3xf32>, tensor<3x4xf32>) -> tensor<1x4xf32> loc(fused["w_DequantizeLinear", "prod_Einsum"])
+    %7, %8 = "top.TopK"(%6) {axis = 1 : i64, k = 2 : i64, largest = true} : (tensor<1x4xf32>) -> (tensor<1x2xf32>, tensor<1x2xi64>) loc(fused["values_TopK", "indices_TopK"])
+    %9 = "top.Compare"(%7, %2) {mode = "Greater"} : (tensor<1x2xf32>, tensor<f32>) -> tensor<1x2xi1> loc("mask_Greater")
+    %10 = "top.Where"(%9, %7, %2) : (tensor<1x2xi1>, tensor<1x2xf32>, tensor<f32>) -> tensor<1x2xf32> loc("chosen_Where")
+    %11 = "top.Cast"(%8) {to = "f32"} : (tensor<1x2xi64>) -> tensor<1x2xf32> loc("floats_Cast")
+    %12 = "top.Mul"(%10, %11) : (tensor<1x2xf32>, tensor<1x2xf32>) -> tensor<1x2xf32> loc("y_Mul")
+    func.return %12 : tensor<1x2xf32> loc(unknown)
+  } loc(unknown)
+} loc(unknown)

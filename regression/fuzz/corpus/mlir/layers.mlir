@@ -1,0 +1,15 @@
+builtin.module @layers attributes {module.platform = "ONNX", module.state = "TOP_F32", module.weight_file = "layers_top_f32_all_weight.npz", module.weight_sha256 = "7845b5bc1f531ebaa347c980708ac8f58a87b8bd2265c7cb3d23e8cc1e121a49"} {
+  func.func @main(%0: tensor<1x3x8x8xf32> loc("x")) -> tensor<1x5xf32> {
+    %1 = "top.Input"(%0) : (tensor<1x3x8x8xf32>) -> tensor<1x3x8x8xf32> loc("x")
+    %2 = "top.Weight"() {key = "w_fix"} : () -> tensor<4x3x3x3xf32> loc("w_fix")
+    %3 = "top.Weight"() {key = "b_2"} : () -> tensor<4xf32> loc("b_2")
+    %4 = "top.Conv"(%1, %2, %3) {dilations = array<i64: 1, 1>, do_relu = true, group = 1 : i64, pads = array<i64: 1, 1, 1, 1>, relu_limit = -1.000000e+00 : f64, strides = array<i64: 2, 2>} : (tensor<1x3x8x8xf32>, tensor<4x3x3x3xf32>, tensor<4xf32>) -> tensor<1x4x4x4xf32> loc(fused["c_Conv", "n_BatchNormalization", "r_Relu"])
+    %5 = "top.MaxPool"(%4) {ceil_mode = false, dilations = array<i64: 1, 1>, kernel_shape = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, strides = array<i64: 2, 2>} : (tensor<1x4x4x4xf32>) -> tensor<1x4x2x2xf32> loc("m_MaxPool")
+    %6 = "top.Reshape"(%5) {shape = array<i64: 1, 16>} : (tensor<1x4x2x2xf32>) -> tensor<1x16xf32> loc("f_Flatten")
+    %7 = "top.Weight"() {key = "g_fix"} : () -> tensor<16x5xf32> loc("g_fix")
+    %8 = "top.None"() : () -> none loc(unknown)
+    %9 = "top.MatMul"(%6, %7, %8) {right_transpose = false} : (tensor<1x16xf32>, tensor<16x5xf32>, none) -> tensor<1x5xf32> loc("y_Gemm")
+    %10 = "top.Softmax"(%9) {axis = 1 : i64, flat = false} : (tensor<1x5xf32>) -> tensor<1x5xf32> loc("z_Softmax")
+    func.return %10 : tensor<1x5xf32> loc(unknown)
+  } loc(unknown)
+} loc(unknown)

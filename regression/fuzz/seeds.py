@@ -1,0 +1,191 @@
+"""Write the first inputs of every target into `corpus/`: small valid files that touch many parts of a reader.
+
+python regression/fuzz/seeds.py
+"""
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "lib")]
+
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from stepdown.cli import model_transform  # noqa: E402
+from stepdown.files.npz import NpzMetadata, TensorInfo, write_npz  # noqa: E402
+
+CORPUS = Path(__file__).parent / "corpus"
+UNIT = Path(__file__).resolve().parents[1] / "unit"
+Array = np.ndarray
+
+
+def _ramp(*shape: int) -> Array:
+    return np.resize(np.linspace(-1, 1, 11, dtype=np.float32), shape)
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto], constants: dict[str, Array], inputs: dict[str, Sequence[int]],
+    outputs: Sequence[str], opset: int = 13,
+) -> onnx.ModelProto:  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def layers() -> onnx.ModelProto:
+    """Convolution, batch norm, ReLU, pooling, flattening, fully connected, softmax."""
+    node = helper.make_node
+    return _model(
+        [
+            node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1], strides=[2, 2]),
+            node("BatchNormalization", ["c", "b", "b", "b", "v"], ["n"]),
+            node("Relu", ["n"], ["r"]),
+            node("MaxPool", ["r"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Flatten", ["m"], ["f"]),
+            node("Gemm", ["f", "g"], ["y"], transB=1, alpha=0.5),
+            node("Softmax", ["y"], ["z"], axis=1),
+        ],
+        {"w": _ramp(4, 3, 3, 3), "b": _ramp(4), "v": np.ones(4, np.float32), "g": _ramp(5, 16)},
+        {"x": [1, 3, 8, 8]}, ["z"],
+    )  # fmt: skip
+
+
+def shapes() -> onnx.ModelProto:
+    """Shape arithmetic that folds into constants."""
+    node, ints = helper.make_node, lambda *v: np.array(v, np.int64)
+    return _model(
+        [
+            node("Shape", ["x"], ["s"]),
+            node("Gather", ["s", "zero"], ["n"], axis=0),
+            node("Concat", ["n", "rest"], ["new"], axis=0),
+            node("Reshape", ["x", "new"], ["a"]),
+            node("Transpose", ["a"], ["t"], perm=[0, 2, 1]),
+            node("Slice", ["t", "zero", "two", "one"], ["cut"]),
+            node("Pad", ["cut", "pads"], ["p"]),
+            node("Split", ["p"], ["u", "v"], axis=2),
+            node("Expand", ["u", "wide"], ["e"]),
+            node("Tile", ["v", "wide"], ["w"]),
+            node("Range", ["from", "to", "by"], ["range"]),
+            node("ConstantOfShape", ["two"], ["filled"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+        ],
+        {
+            "zero": ints(0), "one": ints(1), "two": ints(2), "rest": ints(2, -1), "pads": ints(0, 0, 0, 0, 0, 2),
+            "wide": ints(2, 1, 1), "from": np.array(0), "to": np.array(9), "by": np.array(2),
+        },
+        {"x": [1, 4, 3, 2]}, ["e", "w", "range", "filled"],
+    )  # fmt: skip
+
+
+def functions() -> onnx.ModelProto:
+    """Resize, TopK, Einsum, Where, reductions, casts, weights that are stored as integers."""
+    node = helper.make_node
+    return _model(
+        [
+            node("Resize", ["x", "", "scales"], ["big"], mode="linear"),
+            node("ReduceMean", ["big"], ["mean"], axes=[2, 3], keepdims=0),
+            node("DequantizeLinear", ["q", "qs", "qz"], ["w"], axis=0),
+            node("Einsum", ["mean", "w"], ["prod"], equation="ij,jk->ik"),
+            node("TopK", ["prod", "k"], ["values", "indices"]),
+            node("Greater", ["values", "half"], ["mask"]),
+            node("Where", ["mask", "values", "half"], ["chosen"]),
+            node("Cast", ["indices"], ["floats"], to=1),
+            node("Mul", ["chosen", "floats"], ["y"]),
+        ],
+        {
+            "scales": np.array([1, 1, 2, 1.5], np.float32), "q": np.arange(12, dtype=np.int8).reshape(3, 4),
+            "qs": np.array([0.1, 0.2, 0.3], np.float32), "qz": np.zeros(3, np.int8), "k": np.array([2]),
+            "half": np.float32(0.5),
+        },
+        {"x": [1, 3, 4, 4]}, ["y"],
+    )  # fmt: skip
+
+
+def external() -> onnx.ModelProto:
+    """A weight whose values lie in another file, and a graph inside an If."""
+    then = helper.make_graph([helper.make_node("Relu", ["x"], ["a"])], "then", [], [onnx.ValueInfoProto(name="a")])
+    other = helper.make_graph([helper.make_node("Neg", ["x"], ["b"])], "else", [], [onnx.ValueInfoProto(name="b")])
+    model = _model(
+        [
+            helper.make_node("If", ["flag"], ["c"], then_branch=then, else_branch=other),
+            helper.make_node("MatMul", ["c", "w"], ["y"]),
+        ],
+        {"flag": np.array(True), "w": _ramp(4, 4)}, {"x": [2, 4]}, ["y"],
+    )  # fmt: skip
+    weight = model.graph.initializer[1]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "data.bin"), ("offset", "0"), ("length", "64")):
+        weight.external_data.add(key=key, value=value)
+    return model
+
+
+MODELS: tuple[Callable[[], onnx.ModelProto], ...] = (layers, shapes, functions, external)
+
+
+def write_onnx() -> None:
+    """Write the models, and the data of the one whose weight lies outside."""
+    for make in MODELS:
+        _file("onnx", f"{make.__name__}.onnx").write_bytes(make().SerializeToString())
+    _file("onnx.beside", "data.bin").write_bytes(_ramp(4, 4).tobytes())
+
+
+def write_modules() -> None:
+    """Import two of the models."""
+    for make in (layers, functions):
+        with tempfile.TemporaryDirectory() as folder:
+            source, text = Path(folder, "net.onnx"), Path(folder, f"{make.__name__}.mlir")
+            source.write_bytes(make().SerializeToString())
+            words = ["--model_name", make.__name__, "--model_def", str(source), "--mlir", str(text), "--no_simplify"]
+            model_transform.run(model_transform.parser().parse_args(words))
+            weights = f"{make.__name__}_top_f32_all_weight.npz"
+            _file("mlir.beside", weights).write_bytes(Path(folder, weights).read_bytes())
+            _file("mlir", text.name).write_bytes(text.read_bytes())
+
+
+def write_npz_files() -> None:
+    """Write tensors of all types, with metadata and without, packed and not."""
+    info = NpzMetadata({"a": TensorInfo("i8", 0.5, 3, None, "NCHW", ("b",))}, ("a",), "m.mlir", "0" * 64)
+    write_npz(_file("npz", "metadata.npz"), {"a": np.arange(6, dtype=np.int8).reshape(2, 3)}, info)
+    types = {t: np.ones((2, 2), t) for t in ("float16", "int64", "bool", "complex64", "<U3", "datetime64[s]")}
+    types["fortran"] = np.asfortranarray(_ramp(2, 3))
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **types)
+    _file("npz", "packed.npz").write_bytes(stream.getvalue())
+
+
+TEXTS = {
+    ("table", "plain"): "# made by hand\n# name threshold min max\nx 1.5 -1.25 1.5\nconv_Conv 3e-2 -0.03 .02\n",
+    ("table", "names"): '"# odd\\u0020name" 1 0 1\ntwo words 2 -2 2\n',
+    ("qtable", "plain"): "# op mode\nr_Relu F32\nz_Softmax BF16  # why\n",
+    ("labels", "plain.txt"): "tench\ngoldfish\ngreat white shark\n",
+    ("list", "plain.txt"): "# photos\na.jpg\nb.npz\n",
+}
+
+
+def write_texts() -> None:
+    """Write tables, lists, the description of a chip, and MATLAB's tables."""
+    for (target, name), text in TEXTS.items():
+        _file(target, name).write_text(text)
+    for name in ("a.jpg", "b.npz"):
+        _file("list.beside", name).write_bytes(b"")
+    chip = Path(__file__).resolve().parents[2] / "lib" / "stepdown" / "chips" / "bm1684x.toml"
+    _file("chip", chip.name).write_bytes(chip.read_bytes())
+    for name in ("meta.mat", "meta_plain.mat"):
+        _file("matlab", name).write_bytes((UNIT / "data" / name).read_bytes())
+
+
+def _file(target: str, name: str) -> Path:
+    (CORPUS / target).mkdir(parents=True, exist_ok=True)
+    return CORPUS / target / name
+
+
+if __name__ == "__main__":
+    for write in (write_onnx, write_modules, write_npz_files, write_texts):
+        write()

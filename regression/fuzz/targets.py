@@ -1,0 +1,122 @@
+"""The readers that are fuzzed, one row each, with the mutator that knows their format.
+
+The first inputs of a target are the files in `corpus/<name>/`; what those need beside them (weights, external data) is
+in `corpus/<name>.beside/`.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from fuzz.mutators import Mutator, mutate_bytes, text_mutator
+from fuzz.npz_files import mutate_npz
+from fuzz.onnx_models import mutate_onnx
+from stepdown.chips import load_chip
+from stepdown.cli import model_transform
+from stepdown.data.dataset import read_list
+from stepdown.data.labels import read_labels
+from stepdown.data.matfile import read_table as read_matlab
+from stepdown.dialects.program import Program, Weights, read_program
+from stepdown.dialects.text import parse_module
+from stepdown.files.npz import NpzFile
+from stepdown.transforms.convert_top_to_tpu import read_qtable
+from stepdown.transforms.import_calibration_table import read_table
+
+CORPUS = Path(__file__).parent / "corpus"
+
+Reader = Callable[[Path, Path], object]
+"""(input file, folder to write into) → anything; raises a StepError where the input is bad."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader, the suffix of its files, and how its inputs are mutated."""
+
+    name: str
+    suffix: str
+    read: Reader
+    mutate: Mutator
+
+    @property
+    def corpus(self) -> Path:
+        """The folder of the first inputs."""
+        return CORPUS / self.name
+
+    @property
+    def beside(self) -> Path:
+        """The folder of the files that lie beside every input."""
+        return CORPUS / f"{self.name}.beside"
+
+    def seeds(self) -> list[Path]:
+        """Return the files of the corpus, by name."""
+        return sorted(path for path in self.corpus.glob("*") if path.is_file())
+
+
+def _import(*more: str) -> Reader:
+    """Return a reader that runs model_transform.py, without the C++ simplifier."""
+
+    def read(path: Path, folder: Path) -> None:
+        words = ["--model_name", "net", "--model_def", str(path), "--mlir", str(folder / "net.mlir"), "--no_simplify"]
+        with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+            model_transform.run(model_transform.parser().parse_args([*words, *more]))
+
+    return read
+
+
+def _read_mlir(path: Path, folder: Path) -> None:
+    read_program(path).write(folder / "again.mlir")
+
+
+def _read_npz(path: Path, folder: Path) -> None:
+    file = NpzFile(path)
+    try:
+        shapes = [file.header(name) for name in file]
+        assert [(t.shape, t.dtype) for t in map(file.__getitem__, file)] == shapes
+        assert file.metadata is None or file.metadata.to_json()
+    finally:
+        file.close()
+
+
+_SMALL = """module {
+  func.func @main(%0: tensor<1x4xf32> loc("x")) -> tensor<1x4xf32> {
+    %1 = "top.Input"(%0) : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("x")
+    %2 = "top.Relu"(%1) : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("r_Relu")
+    %3 = "top.Softmax"(%2) {axis = 1 : i64} : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("z_Softmax")
+    func.return %3 : tensor<1x4xf32>
+  }
+}"""
+
+
+@cache
+def _small_program() -> Program:
+    return Program(parse_module(_SMALL), Weights())
+
+
+def _read_qtable(path: Path, folder: Path) -> None:
+    read_qtable(str(path), _small_program(), load_chip("bm1684x"))
+
+
+_MLIR_WORDS: Sequence[str] = (
+    "top.Conv", "top.Relu", "top.Input", "top.Weight", "top.None", "tpu.Conv", "tpu.Lut", "tensor", "tensor<*xf32>",
+    "f32", "f16", "bf16", "i64", "i8", "ui8", "none", "index", "!quant.uniform", "!quant.calibrated", "loc", "fused",
+    "unknown", "dense", "array<i64: 1, 2>", "array<f64: 1.0>", "func.func", "func.return", "builtin.module", "memref",
+    "affine_map", "vector<4xf32>", "#loc", "->", "true", "false", "unit", "%0", "%1", "^bb0", "module.weight_file", "?",
+)  # fmt: skip
+_TOML_WORDS = ("name", "kind", "engine", "modes", "asymmetric", "[sources]", "[[sources]]", "true", "=", "INT8")
+_PATHS = ("a.jpg", "#", "../../..", "/dev/null", "/proc")
+
+_ROWS = (
+    Target("onnx", ".onnx", _import(), mutate_onnx),
+    Target("mlir", ".mlir", _read_mlir, text_mutator(*_MLIR_WORDS)),
+    Target("npz", ".npz", _read_npz, mutate_npz),
+    Target("table", "", lambda path, _: read_table(path), text_mutator("conv", "relu", "1e39", "-0.0", "inf", "nan")),
+    Target("qtable", "", _read_qtable, text_mutator("INT8", "F32", "BF16", "F4", "relu_Relu", "#")),
+    Target("labels", ".txt", lambda path, _: read_labels(path), text_mutator("cat", "dog")),
+    Target("list", ".txt", lambda path, _: read_list(path), text_mutator(*_PATHS)),
+    Target("chip", ".toml", lambda path, _: load_chip(path), text_mutator(*_TOML_WORDS)),
+    Target("matlab", ".mat", lambda path, _: read_matlab(path, path.read_bytes(), "synsets"), mutate_bytes),
+)
+TARGETS = {target.name: target for target in _ROWS}
