@@ -131,7 +131,7 @@ def choose(files: Sequence[Path], count: int, seed: int = 0) -> list[Path]:
 
 
 def _resolve(name: str, folder: Path) -> Path:
-    return Path(name) if Path(name).exists() else folder / name
+    return Path(name) if os.path.exists(name) else folder / name
 
 
 def _named_tensors(path: str | os.PathLike[str], names: list[str]) -> Sample:

@@ -55,7 +55,12 @@ def parse_module(text: str, source: str = "input") -> ModuleOp:
 
 
 class _Lexer(MLIRLexer):
-    """A lexer that takes escaped UTF-8, as the printer writes it, for text: names may hold any letters."""
+    """A lexer that takes escaped UTF-8, as the printer writes it, for text: names may hold any letters.
+
+    Its pattern of a string never goes back, so that one without an end does not take exponential time.
+    """
+
+    _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
 
     def _lex_string_literal(self, start_pos: int) -> MLIRToken:
         token = super()._lex_string_literal(start_pos)

@@ -7,7 +7,11 @@ The reader never unpickles and allocates only what a member's own bytes can fill
 import contextlib
 import io
 import json
+import lzma
+import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -22,11 +26,13 @@ from stepdown.files.atomic import atomic_path
 
 METADATA_MEMBER = "__stepdown__"
 MAX_TENSOR_BYTES = 8 << 30
+# A packed file that grows larger than the first, and by more than the second, is there to fill the memory.
+MAX_UNPACKED_BYTES, MAX_GROWTH = 256 << 20, 100
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # What zipfile and numpy raise on broken members.
 _BROKEN = (
-    ValueError, KeyError, EOFError, OSError, SyntaxError, TypeError, NotImplementedError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
+    ValueError, KeyError, IndexError, EOFError, OSError, SyntaxError, TypeError, NotImplementedError, RuntimeError,
+    OverflowError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 
 
@@ -89,15 +95,17 @@ class NpzFile(Mapping[str, np.ndarray]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = str(path)
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise InputError(
-                "is a directory" if Path(path).is_dir() else "no such file", self.path, "give an .npz file"
+                "is a directory" if os.path.isdir(path) else "no such file", self.path, "give an .npz file"
             )
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        except _BROKEN as error:
             raise InputError(f"not an npz file ({error})", self.path) from error
-        self._members = {_tensor_name(i.filename): i for i in self._zip.infolist() if not i.is_dir()}
+        members = [i for i in self._zip.infolist() if not i.filename.endswith("/")]
+        self._refuse_bomb(sum(i.file_size for i in members))
+        self._members = {_tensor_name(i.filename): i for i in members}
         self._has_metadata = self._members.pop(METADATA_MEMBER, None) is not None
 
     def __iter__(self) -> Iterator[str]:
@@ -136,19 +144,19 @@ class NpzFile(Mapping[str, np.ndarray]):
         """Close the file."""
         self._zip.close()
 
+    def _refuse_bomb(self, unpacked_bytes: int) -> None:
+        held = os.path.getsize(self.path)
+        if unpacked_bytes > max(MAX_UNPACKED_BYTES, MAX_GROWTH * held):
+            self.close()
+            raise InputError(f"would unpack from {held} to {unpacked_bytes} bytes", self.path, "store it unpacked")
+
     @contextlib.contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], bool, np.dtype]]:
         """Open a member behind its checked header; every way in which it can be broken is an InputError."""
         try:
             member = self._members.get(name) or self._zip.getinfo(f"{name}.npy")
             with self._zip.open(member) as stream:
-                shape, fortran, dtype = _read_header(stream)
-                if dtype.hasobject:
-                    raise ValueError("holds pickled Python objects, which are not read")
-                if any(d < 0 for d in shape):
-                    raise ValueError(f"declares the impossible shape {shape}")
-                _check_size(shape, dtype, member.file_size)
-                yield stream, shape, fortran, dtype
+                yield stream, *_checked_header(stream, member.file_size)
         except InputError:
             raise
         except _BROKEN as error:
@@ -201,7 +209,21 @@ def _tensor_name(filename: str) -> str:
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    try:
+        shape, fortran, dtype = read(stream)
+    except MemoryError:  # Python's own parser says so of what nests too deeply
+        raise ValueError("has a malformed header") from None
+    return shape, fortran, dtype
+
+
+def _checked_header(stream: IO[bytes], held_bytes: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, order and dtype of an array that `held_bytes` can hold. Raises ValueError for any other."""
+    shape, fortran, dtype = _read_header(stream)
+    if dtype.hasobject:
+        raise ValueError("holds pickled Python objects, which are not read")
+    if any(d < 0 for d in shape):
+        raise ValueError(f"declares the impossible shape {shape}")
+    _check_size(shape, dtype, held_bytes)
     return shape, fortran, dtype
 
 
@@ -217,7 +239,7 @@ def _check_size(shape: tuple[int, ...], dtype: np.dtype, member_bytes: int) -> N
 
 
 def _read_array(stream: IO[bytes], shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     raw = bytearray()
     while len(raw) < count * dtype.itemsize:
         block = stream.read(min(1 << 24, count * dtype.itemsize - len(raw)))
@@ -231,8 +253,10 @@ def _read_array(stream: IO[bytes], shape: tuple[int, ...], fortran: bool, dtype:
 
 def _read_npy(path: str | os.PathLike[str]) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with open(path, "rb") as stream:
+            header = _checked_header(stream, os.path.getsize(path))
+            return _read_array(stream, *header)
+    except _BROKEN as error:
         raise InputError(f"not a .npy file ({error})", str(path)) from error
 
 

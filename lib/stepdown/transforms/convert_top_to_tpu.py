@@ -85,11 +85,13 @@ def read_qtable(path: str, program: Program, chip: Chip) -> dict[str, str]:
     Raises:
         InputError: a malformed line, an op the program has not, or a mode the chip has not; with the line's number.
     """
-    if not Path(path).is_file():
-        raise InputError("no such file", path, "give a qtable: op_name mode a line")
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"cannot read the qtable ({error})", path, "give a text file: op_name mode a line") from None
     known = [name for op in program.ops for name in op.names]
     modes = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].rsplit(None, 1)
         if not words:
             continue

@@ -15,14 +15,11 @@ from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.assemble import import_node, malformed, network_outputs
 from stepdown.formats.onnx.attributes import attribute_value, tensor_array
 from stepdown.formats.onnx.node import Graph, Node
-from stepdown.formats.onnx.rules import REASONS, RULES
+from stepdown.formats.onnx.rules import DEFAULT_DOMAINS, RULES, refuse_unknown
 from stepdown.transforms.rewrite import drop_unused
 
 if TYPE_CHECKING:
     import onnx
-
-# The last one holds operators that are to become operators of the first.
-DEFAULT_DOMAINS = ("", "ai.onnx", "ai.onnx.preview")
 
 
 def import_model(
@@ -57,16 +54,7 @@ def import_model(
 def refuse_unsupported(nodes: "Sequence[onnx.NodeProto]") -> None:
     """Raise UnsupportedModel naming every operator that has no import rule, with how often it occurs."""
     _load_rules()
-    missing = Counter(
-        f"{node.domain}.{node.op_type}" if node.domain not in DEFAULT_DOMAINS else node.op_type
-        for node in nodes
-        if node.op_type not in RULES or node.domain not in DEFAULT_DOMAINS
-    )
-    if missing:
-        listed = ", ".join(
-            f"{op} ×{count}" + (f" ({REASONS[op]})" if op in REASONS else "") for op, count in sorted(missing.items())
-        )
-        raise UnsupportedModel(f"unsupported operators: {listed}", fix="cut the model before them or rewrite them")
+    refuse_unknown(nodes)
 
 
 @cache
@@ -117,7 +105,8 @@ def _input_type(value: "onnx.ValueInfoProto") -> Any:
     try:
         return tensor(shape, storage_of_dtype(onnx.helper.tensor_dtype_to_np_dtype(field.elem_type)))
     except (KeyError, TypeError, ValueError):
-        kind = onnx.TensorProto.DataType.keys()[field.elem_type]
+        kinds = {number: name for name, number in onnx.TensorProto.DataType.items()}
+        kind = kinds.get(field.elem_type, field.elem_type)
         raise UnsupportedModel(f"input '{value.name}' has elements of type {kind}") from None
 
 

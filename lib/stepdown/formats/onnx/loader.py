@@ -105,8 +105,12 @@ def _load_external(model: "onnx.ModelProto", source: Path) -> None:
     stored = [t for t in external._get_all_tensors(model) if external.uses_external_data(t)]
     folder = source.resolve().parent
     for tensor in stored:
-        location = external.ExternalDataInfo(tensor).location
-        _check_location(folder, location, f"{source}: tensor '{tensor.name}'")
+        where = f"{source}: tensor '{tensor.name}'"
+        try:
+            location = external.ExternalDataInfo(tensor).location
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"its place in an external file is malformed ({error})", where) from error
+        _check_location(folder, location, where)
     try:
         for tensor in stored:
             external.load_external_data_for_tensor(tensor, str(folder))
