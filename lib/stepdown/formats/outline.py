@@ -54,7 +54,7 @@ class Constant(Value):
 
     load: Callable[[], np.ndarray] = field(kw_only=True)
 
-    @cached_property
+    @property
     def raw(self) -> bytes:
         """The bytes of the values in their order; text elements with their lengths."""
         array = self.load()
@@ -92,7 +92,8 @@ class Outline:
     """The nodes in an order in which they can run, with what goes in and comes out.
 
     `preprocessing` has, by input name, how a photo becomes the input; `facts` what else the file says of itself;
-    `uncounted` the operators whose multiply-accumulates nobody counts, by how often they occur.
+    `uncounted` the operators whose multiply-accumulates nobody counts, by how often they occur. `typed`: the types of
+    results are a part of what the nodes mean, as they are in our dialects; else they only follow from the operands.
     """
 
     inputs: list[Value]
@@ -102,6 +103,7 @@ class Outline:
     facts: Mapping[str, Any] = field(default_factory=dict)
     quantization: Mapping[str, Any] = field(default_factory=dict)
     uncounted: Mapping[str, int] = field(default_factory=dict)
+    typed: bool = False
 
     @property
     def constants(self) -> list[Constant]:

@@ -29,6 +29,7 @@ def outline_of_program(program: Program) -> Outline:
         preprocessing=program.preprocessing,
         facts={"name": program.name, **{key: program[key] for key in _FACTS if program[key]}},
         quantization={key: program[key] for key in _QUANTIZATION if program[key]},
+        typed=True,
     )
 
 
