@@ -149,28 +149,82 @@ class TensorOp(Operation):
                 raise VerifyException(f"result has shape {shape_of(result)}, want {shape_of(wanted)}")
         if not (isinstance(self.location, FusedLoc | NameLoc) and len(_all_names(self)) >= len(self.results)):
             raise VerifyException('has no name: every tensor needs loc("name")')
+        self._check_layouts()
+
+    def _check_layouts(self) -> None:
+        """Check that the marks in the location are orders of the results' dimensions."""
+        for result, order in zip(self.results, layouts_of(self), strict=False):
+            if order and (is_none(result) or sorted(order) != list(range(len(shape_of(result))))):
+                raise VerifyException(f"its location's layout is no order of the dimensions of {result.type}")
 
     def attribute_values(self) -> dict[str, Any]:
         """Return the attributes that are set, as Python values."""
         return {n: f.decode(self.attributes[n]) for n, f in self.fields.items() if n in self.attributes}
 
 
-INTERNAL = NameLoc(StringAttr("internal"), NoneAttr())
-"""Stands inside the location of a tensor that the source model does not have: `loc("x"("internal"))`."""
+Order = tuple[int, ...]
+"""A permutation of dimensions: dimension i of the result is dimension order[i] of the operand; () where none moves."""
+
+_INTERNAL, _LAYOUT = "internal", "layout "
+# Marks inside the location of a tensor: `loc("x"("internal"))` is one that the source model does not have,
+# `loc("x"("layout 0,2,3,1"))` one that is stored permuted: the source model's array is stored.transpose(0, 2, 3, 1).
 
 
-def location(names: Sequence[str], fused: Sequence[str] = (), internal: bool = False) -> NameLoc | FusedLoc:
-    """Return the location of an op that makes the tensors `names` and swallowed the tensors `fused`."""
-    inside = INTERNAL if internal else NoneAttr()
-    places = [NameLoc(StringAttr(name), inside) for name in [*dict.fromkeys(fused), *names]]
+def location(
+    names: Sequence[str], fused: Sequence[str] = (), internal: bool = False, layouts: Sequence[Order] = ()
+) -> NameLoc | FusedLoc:
+    """Return the location of an op that makes the tensors `names` and swallowed the tensors `fused`.
+
+    `layouts`, where given, has one order a name: the one that brings the tensor back to the source model's layout.
+    """
+    orders = layouts or [()] * len(names)
+    swallowed = [NameLoc(StringAttr(name), _marks(internal, ())) for name in dict.fromkeys(fused)]
+    own = [NameLoc(StringAttr(n), _marks(internal, order)) for n, order in zip(names, orders, strict=True)]
+    places = [*swallowed, *own]
     return places[0] if len(places) == 1 else FusedLoc(ArrayAttr(places), NoneAttr())
+
+
+def _marks(internal: bool, order: Order) -> NameLoc | NoneAttr:
+    inner = NoneAttr() if is_identity(order) else NameLoc(StringAttr(_LAYOUT + ",".join(map(str, order))), NoneAttr())
+    return NameLoc(StringAttr(_INTERNAL), inner) if internal else inner
+
+
+def _marks_of(place: Attribute) -> list[str]:
+    """Return the texts inside a tensor's location, from the outside in."""
+    found = []
+    inner = place.location if isinstance(place, NameLoc) else None
+    while isinstance(inner, NameLoc):
+        found.append(inner.desc.data)
+        inner = inner.location
+    return found
+
+
+def is_identity(order: Order) -> bool:
+    """Tell whether a permutation leaves every dimension in its place."""
+    return tuple(order) == tuple(range(len(order)))
 
 
 def is_internal(op: Operation) -> bool:
     """Tell whether the tensors of `op` are not in the source model."""
-    place = op.location
-    last = place.locations.data[-1] if isinstance(place, FusedLoc) else place  # type: ignore[attr-defined]
-    return isinstance(last, NameLoc) and last.location == INTERNAL
+    return _INTERNAL in _marks_of(_places(op)[-1])
+
+
+def layouts_of(op: Operation) -> list[Order]:
+    """Return, by result, the order that brings it back to the source model's layout; () where it is stored in it."""
+    places = _places(op)[-max(1, len(op.results)) :]
+    return [next((_order(m) for m in _marks_of(p) if m.startswith(_LAYOUT)), ()) for p in places]
+
+
+def _order(mark: str) -> Order:
+    """Return the order in a mark, -1 in the place of what is no number: `verify_` refuses it."""
+    words = mark.removeprefix(_LAYOUT).split(",")
+    return tuple(int(word) if word.isdecimal() else -1 for word in words)
+
+
+def layout_of(value: SSAValue) -> Order:
+    """Return the order that brings a tensor back to the source model's layout; () where it is stored in it."""
+    owner = value.owner
+    return layouts_of(owner)[_place_of(value)] if isinstance(owner, Operation) else ()
 
 
 def names_of(op: Operation) -> list[str]:
@@ -187,20 +241,25 @@ def fused_of(op: Operation) -> list[str]:
 def absorb(op: Operation, swallowed: Sequence[str]) -> None:
     """Note in the location of `op` that it also stands for the tensors `swallowed`."""
     names = names_of(op)
-    op.location = location(names, [n for n in (*swallowed, *fused_of(op)) if n not in names], is_internal(op))
+    fused = [n for n in (*swallowed, *fused_of(op)) if n not in names]
+    op.location = location(names, fused, is_internal(op), layouts_of(op))
 
 
 def rename(op: Operation, names: Sequence[str]) -> None:
     """Give the results of `op` new names; the old ones are kept as fused."""
     old = [n for n in (*fused_of(op), *names_of(op)) if n not in names]
-    op.location = location(names, old)
+    op.location = location(names, old, layouts=layouts_of(op))
 
 
 def value_name(value: SSAValue) -> str:
     """Return the name of a tensor value."""
     owner = value.owner
     assert isinstance(owner, Operation)
-    return names_of(owner)[list(owner.results).index(value)]  # type: ignore[arg-type]
+    return names_of(owner)[_place_of(value)]
+
+
+def _place_of(value: SSAValue) -> int:
+    return list(value.owner.results).index(value)  # type: ignore[union-attr]
 
 
 @cache
@@ -213,9 +272,12 @@ def constraints(cls: type) -> dict[str, str]:
 
 
 def _all_names(op: Operation) -> list[str]:
+    return [p.desc.data if isinstance(p, NameLoc) else "" for p in _places(op)]
+
+
+def _places(op: Operation) -> list[Attribute]:
+    """Return the locations of the tensors that an op stands for; one that is unknown where it has none."""
     place = op.location
-    if isinstance(place, NameLoc):
-        return [place.desc.data]
     if isinstance(place, FusedLoc):
-        return [p.desc.data for p in place.locations if isinstance(p, NameLoc)]  # type: ignore[attr-defined]
-    return [""]
+        return [p for p in place.locations if isinstance(p, NameLoc)]  # type: ignore[attr-defined]
+    return [place]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from xdsl.ir import SSAValue
 
-from stepdown.dialects.op import TensorOp, fused_of, is_internal, value_name
+from stepdown.dialects.op import TensorOp, fused_of, is_internal, layout_of, value_name
 from stepdown.dialects.program import Program, argument_name, read_program
 from stepdown.dialects.types import DTYPES, quant_of, shape_of, storage_of
 from stepdown.errors import InputError
@@ -116,20 +116,45 @@ def _input_spec(op: TensorOp) -> TensorSpec:
     return TensorSpec(argument_name(op), shape_of(value), tensor_info(value))
 
 
+_STORED = {3: "NCW", 4: "NCHW", 5: "NCDHW"}
+"""By rank, the letters of the dimensions of a tensor that is stored channels first."""
+
+
 def tensor_info(value: SSAValue) -> TensorInfo:
-    """Return what a tensor of a program stores."""
+    """Return what a tensor of a program holds once it is dumped, in the source model's layout."""
     op, params = value.owner, quant_of(value)
     assert isinstance(op, TensorOp)
-    named = TensorInfo(storage_of(value), fused=tuple(fused_of(op)), view_of=_view_of(value), internal=is_internal(op))
+    named = TensorInfo(
+        storage_of(value), fused=tuple(fused_of(op)), view_of=_view_of(value), internal=is_internal(op),
+        layout=_layout_name(layout_of(value)),
+    )  # fmt: skip
     if params is None:
         return named
-    scale = list(params.scale) if isinstance(params.scale, tuple) else params.scale
-    return replace(named, scale=scale, zero_point=params.zero_point, axis=params.axis)
+    if params.axis is None:
+        return replace(named, scale=params.scale, zero_point=params.zero_point)  # type: ignore[arg-type]
+    axis = (layout_of(value) or range(len(shape_of(value)))).index(params.axis)
+    return replace(named, scale=list(params.scale), zero_point=params.zero_point, axis=axis)  # type: ignore[arg-type]
+
+
+def _layout_name(order: tuple[int, ...]) -> str:
+    """Return `NHWC` for a tensor that is stored channels first and dumped channels last, else ''."""
+    rank = len(order)
+    return "".join(_STORED[rank][i] for i in order) if order == (0, *range(2, rank), 1) and rank in _STORED else ""
 
 
 def as_stored(array: np.ndarray, value: SSAValue) -> np.ndarray:
-    """Return an interpreter's array in its storage type for a dump; bf16 stays float32."""
-    return array.astype(np.float16) if storage_of(value) == "f16" else array
+    """Return an interpreter's array as it is dumped: in its storage type (bf16 stays float32), in the source's layout.
+
+    `array` lies as the program stores it; a tensor whose location says `layout 0,2,3,1` is transposed by that order.
+    """
+    order = layout_of(value)
+    placed = np.ascontiguousarray(array.transpose(order)) if order else array
+    return placed.astype(np.float16) if storage_of(value) == "f16" else placed
+
+
+def _source_shape(value: SSAValue) -> tuple[int, ...]:
+    shape = shape_of(value)
+    return tuple(shape[i] for i in layout_of(value)) or shape
 
 
 def _dumped(op: TensorOp) -> bool:
@@ -137,7 +162,7 @@ def _dumped(op: TensorOp) -> bool:
 
 
 def _spec(value: SSAValue) -> TensorSpec:
-    return TensorSpec(value_name(value), shape_of(value), tensor_info(value))
+    return TensorSpec(value_name(value), _source_shape(value), tensor_info(value))
 
 
 def _argument(array: np.ndarray, value: SSAValue, where: str) -> np.ndarray:

@@ -36,9 +36,9 @@ def _merge(op: TensorOp, first: TensorOp) -> None:
     pairs = list(zip(op.results, first.results, strict=True))
     if any(returned(gone) and returned(kept) for gone, kept in pairs):
         return
-    for name, (gone, kept) in zip(op.names, pairs, strict=True):
+    for gone, kept in pairs:
         if returned(gone):
-            rename_result(first, kept, name)
+            rename_result(first, kept, gone)
         gone.replace_all_uses_with(kept)
     if not isinstance(op, Weight):
         absorb(first, tensors_of(op))

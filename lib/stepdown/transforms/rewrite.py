@@ -16,7 +16,7 @@ import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepdown.dialects.op import TensorOp, absorb, fused_of, is_internal, location, names_of
+from stepdown.dialects.op import TensorOp, absorb, fused_of, is_internal, layout_of, layouts_of, location, names_of
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import is_none, storage_of_dtype, tensor
@@ -99,7 +99,7 @@ class Rewriter:
         made = by.create(operands=operands, result_types=[r.type for r in op.results], attributes=encoded)
         names = names_of(op)
         carried = [n for gone in swallowed for n in tensors_of(gone)] + fused_of(op)
-        made.location = location(names, [n for n in carried if n not in names], is_internal(op))
+        made.location = location(names, [n for n in carried if n not in names], is_internal(op), layouts_of(op))
         self._insert(made, op)
         for old, new in zip(op.results, made.results, strict=True):
             self._forward(old, new)
@@ -109,12 +109,12 @@ class Rewriter:
 
     def bypass(self, op: TensorOp, value: SSAValue) -> bool:
         """Drop `op`, whose result is `value` itself; its name goes on as fused, or as the name of an output."""
-        owner, name = value.owner, names_of(op)[0]
+        owner = value.owner
         assert isinstance(owner, TensorOp)
         if returned(op.results[0]):
             if isinstance(owner, Input | Weight) or returned(value):
                 return False
-            rename_result(owner, value, name, is_internal(op))
+            rename_result(owner, value, op.results[0])
             absorb(owner, fused_of(op))
         elif not isinstance(owner, Weight):
             absorb(owner, tensors_of(op))
@@ -229,10 +229,12 @@ def is_constant(value: SSAValue) -> bool:
     return is_none(value) or isinstance(value.owner, Weight)
 
 
-def rename_result(op: TensorOp, value: SSAValue, name: str, internal: bool = False) -> None:
-    """Give one result of `op` another name and keep the old one as fused."""
-    names = names_of(op)
-    place = list(op.results).index(value)  # type: ignore[arg-type]
+def rename_result(op: TensorOp, value: SSAValue, like: SSAValue) -> None:
+    """Give one result of `op` the name and the marks of `like`, which has the same elements; the old name is fused."""
+    gone = like.owner
+    assert isinstance(gone, TensorOp)
+    names, layouts, place = names_of(op), layouts_of(op), list(op.results).index(value)  # type: ignore[arg-type]
     old = [] if is_internal(op) else [names[place]]
-    names[place] = name
-    op.location = location(names, [n for n in fused_of(op) + old if n not in names], internal)
+    names[place] = names_of(gone)[list(gone.results).index(like)]  # type: ignore[arg-type]
+    layouts[place] = layout_of(like)
+    op.location = location(names, [n for n in fused_of(op) + old if n not in names], is_internal(gone), layouts)

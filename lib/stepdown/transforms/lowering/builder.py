@@ -8,7 +8,7 @@ import numpy as np
 from xdsl.ir import Attribute, SSAValue
 
 from stepdown.chips import Chip
-from stepdown.dialects.op import TensorOp, fused_of, is_internal, location, names_of, value_name
+from stepdown.dialects.op import TensorOp, fused_of, is_internal, layout_of, layouts_of, location, names_of, value_name
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Weight
 from stepdown.dialects.tpu import TPU_OPS, Convert, Rescale
@@ -159,7 +159,7 @@ class Lowering:
                 "multiplier": Rescale.fields["multiplier"].encode(multiplier),
                 "shift": Rescale.fields["shift"].encode(shift),
             },
-            location=location([name], internal=True),
+            location=location([name], internal=True, layouts=[layout_of(source)]),
         )
         return self.program.add(op)
 
@@ -170,14 +170,14 @@ class Lowering:
         assert isinstance(owner, TensorOp)
         if isinstance(element, QuantParams):
             new = [self._free_name(f"{n}_{storage_of(source)}") if n == name else n for n in names_of(owner)]
-            owner.location = location(new, fused_of(owner), is_internal(owner))
+            owner.location = location(new, fused_of(owner), is_internal(owner), layouts_of(owner))
         else:
             name = self._free_name(f"{value_name(source)}_{element}")
         internal = is_internal(value.owner)  # type: ignore[arg-type]
         op = Convert.create(
             operands=[source],
             result_types=[tensor(shape_of(source), element)],
-            location=location([name], internal=internal),
+            location=location([name], internal=internal, layouts=[layout_of(value)]),
         )
         return self.program.add(op)
 
