@@ -1,7 +1,7 @@
 """MLIR's quantised types, spelled as MLIR spells them.
 
     !quant.uniform<i8:f32, 0.01:3>              one scale and zero point
-    !quant.uniform<i8:f32:0, {0.1,0.2}>         one scale a channel along an axis
+    !quant.uniform<i8:f32:0, {0.1,0.2}>         one scale a channel along an axis; a zero point for all: {0.1:8,0.2:8}
     !quant.calibrated<f32<-0.9:1.2>>            a float tensor whose range is known
 
 Source: https://mlir.llvm.org/docs/Dialects/QuantDialect/
@@ -48,17 +48,20 @@ class UniformType(Data[QuantParams], TypeAttribute):
         if type_name not in RANGES:
             parser.raise_error(f"unknown storage type {type_name}, want one of {', '.join(RANGES)}")
         if axis is not None:
-            return QuantParams(tuple(float(s.partition(":")[0]) for s in scales.split(",")), 0, type_name, int(axis))
+            pairs = [s.partition(":") for s in scales.split(",")]
+            if len({zero or "0" for _, _, zero in pairs}) > 1:
+                parser.raise_error("zero points that differ by channel")
+            return QuantParams(tuple(float(s) for s, _, _ in pairs), int(pairs[0][2] or 0), type_name, int(axis))
         return QuantParams(float(scale), int(zero_point or 0), type_name)
 
     def print_parameter(self, printer: Printer) -> None:
         """Print what `parse_parameter` reads, scales in their shortest exact form."""
         params = self.data
+        zero_point = f":{params.zero_point}" if params.zero_point else ""
         if isinstance(params.scale, tuple):
-            scales = ",".join(map(repr, params.scale))
+            scales = ",".join(f"{scale!r}{zero_point}" for scale in params.scale)
             printer.print_string(f"<{params.type}:f32:{params.axis}, {{{scales}}}>")
         else:
-            zero_point = f":{params.zero_point}" if params.zero_point else ""
             printer.print_string(f"<{params.type}:f32, {params.scale!r}{zero_point}>")
 
 

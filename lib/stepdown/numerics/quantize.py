@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RANGES = {"i8": (-128, 127), "u8": (0, 255), "i16": (-32768, 32767), "i32": (-(2**31), 2**31 - 1)}
-DTYPES = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32}
+RANGES = {
+    "i8": (-128, 127), "u8": (0, 255), "i16": (-32768, 32767), "u16": (0, 65535), "i32": (-(2**31), 2**31 - 1),
+}  # fmt: skip
+DTYPES = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "u16": np.uint16, "i32": np.int32}
 WEIGHT_MAX = 127
 # Below it a channel's weights are noise: its scale would make the bias leave int32.
 MIN_WEIGHT_SCALE = 2.0**-40
