@@ -1,7 +1,8 @@
 """What every importer shares: the state of an import, and what a rule sees of one node of the source model."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepdown.dialects.op import Kind, TensorOp, absorb
 from stepdown.dialects.program import Program
-from stepdown.dialects.top.move import Reshape
+from stepdown.dialects.top.move import Reshape, Transpose
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import DTYPES, is_none, quant_of, shape_of, storage_of, storage_of_dtype, tensor
 from stepdown.errors import UnsupportedModel
@@ -26,10 +27,10 @@ class Graph:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.values: dict[str, SSAValue] = {}
+        self.values: MutableMapping[str, SSAValue] = {}
         self.aliases: dict[str, str] = {}
         """Tensors that are another tensor itself (Identity), with the name their node gives them."""
-        self.folded: dict[str, list[str]] = {}
+        self.folded: MutableMapping[str, list[str]] = {}
         """Tensors that became constants, with the names of the tensors that went into them and their own."""
         self.claimed: set[str] = set()
         """Names of `folded` that an op has noted."""
@@ -59,9 +60,11 @@ class Graph:
     def copy(self, value: SSAValue, name: str) -> SSAValue:
         """Add a tensor `name` that repeats `value`."""
         made = self.program.add(Reshape.build(name, [value], shape=shape_of(value)))
-        if params := quant_of(value):
-            made = Rewriter.replace_value_with_new_type(made, tensor(shape_of(value), params))
-        return made
+        return self.retyped(made, quant_of(value))
+
+    def retyped(self, value: SSAValue, params: QuantParams | None) -> SSAValue:
+        """Return a new value, stored with `params` from now on where they are given."""
+        return Rewriter.replace_value_with_new_type(value, tensor(shape_of(value), params)) if params else value
 
     def constant(self, value: SSAValue) -> np.ndarray | None:
         """Return the array of a value that is a weight, else None."""
@@ -165,6 +168,10 @@ class Node:
         """
         return self.emit_all(op, *operands, **attributes)[0]
 
+    def output(self, index: int, op: type[TensorOp], *operands: SSAValue, **attributes: Any) -> SSAValue:
+        """Emit the op that makes the node's output `index`."""
+        return self._emit(op, [self.tensor_name(self.outputs[index])], operands, False, attributes, index)[0]
+
     def emit_all(self, op: type[TensorOp], *operands: SSAValue, **attributes: Any) -> list[SSAValue]:
         """Emit an op with all its results; one that the node has no name for is called `<output>/<number>`."""
         names = [self.tensor_name(name) if name else f"{self.name}/{i}" for i, name in enumerate(self.outputs)]
@@ -179,11 +186,12 @@ class Node:
         """Add a constant that belongs to this node, under the key `<output>/<label>`."""
         return self.graph.weight(array, f"{self.name}/{label}")
 
-    def alias(self, value: SSAValue) -> SSAValue:
-        """Let the node's output be `value` itself (Identity, Dropout): its op notes the name as fused."""
-        self.graph.aliases[self.outputs[0]] = self.name
+    def alias(self, value: SSAValue, index: int = 0) -> SSAValue:
+        """Let the node's output `index` be `value` itself (Identity, Dropout): its op notes the name as fused."""
+        name = self.tensor_name(self.outputs[index])
+        self.graph.aliases[self.outputs[index]] = name
         if isinstance(value.owner, TensorOp) and not isinstance(value.owner, Weight):
-            absorb(value.owner, self.names[:1])
+            absorb(value.owner, [name])
         return value
 
     def _emit(
@@ -193,27 +201,25 @@ class Node:
         operands: Sequence[SSAValue],
         internal: bool,
         attributes: Mapping[str, Any],
+        first: int = 0,
     ) -> list[SSAValue]:
         try:
             made = op.build(names, list(operands), internal, **attributes)
         except VerifyException as error:
             raise self.refuse(str(error)) from None
-        stored = self._quantised(made, internal)
+        stored = self._quantised(made, internal, first)
         folded = self._fold(made)
         if folded is not None:
             made.drop_all_references()
             return [self.graph.weight(a, n, p) for a, n, p in zip(folded, names, stored, strict=False)]
-        for result, params in zip(made.results, stored, strict=True):
-            if params:
-                Rewriter.replace_value_with_new_type(result, tensor(shape_of(result), params))
         self.graph.program.add(made)
-        return list(made.results)
+        return [self.graph.retyped(r, p) for r, p in zip(list(made.results), stored, strict=True)]
 
-    def _quantised(self, op: TensorOp, internal: bool) -> list[QuantParams | None]:
-        """Return how each result is stored: as the source says; a moved intermediate as what is moved."""
+    def _quantised(self, op: TensorOp, internal: bool, first: int) -> list[QuantParams | None]:
+        """Return how each result is stored: as the source says of outputs from `first` on; a moved one as it was."""
         if internal and op.kind is Kind.MOVE:
-            return [quant_of(op.operands[0])] * len(op.results)
-        outputs = [*self.outputs, *[""] * len(op.results)]
+            return [_moved(op)] * len(op.results)
+        outputs = [*self.outputs[first:], *[""] * len(op.results)]
         return [self.graph.quantised.get(name) for name in outputs[: len(op.results)]]
 
     def _fold(self, op: TensorOp) -> list[np.ndarray] | None:
@@ -240,3 +246,19 @@ class Node:
 def _held(array: np.ndarray | None) -> np.ndarray | None:
     """Return a constant as ops compute on it: the 16-bit floats as float32."""
     return array.astype(np.float32) if array is not None and array.dtype == np.float16 else array
+
+
+def _moved(op: TensorOp) -> QuantParams | None:
+    """Return the parameters of what `op` moves, its channel axis where the op puts it."""
+    params = quant_of(op.operands[0])
+    if params is None or params.axis is None:
+        return params
+    shape = shape_of(op.operands[0])
+    if isinstance(op, Transpose):
+        return replace(params, axis=op.order.index(params.axis))
+    new = shape_of(op.results[0])
+    before = math.prod(shape[: params.axis])
+    found = [i for i, n in enumerate(new) if n == shape[params.axis] and math.prod(new[:i]) == before]
+    if not found:
+        raise UnsupportedModel("moves a tensor that is quantised by channel", f"tensor '{op.tensor_name}'")
+    return replace(params, axis=found[-1])

@@ -1,0 +1,1 @@
+"""TFLite models: reading the flatbuffer, import into the TOP dialect."""
