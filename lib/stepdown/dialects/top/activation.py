@@ -175,6 +175,15 @@ class PowScalar(Unary):
 
 
 @top_op
+class Mish(Unary):
+    """x·tanh(ln(1 + e^x)). Source: ONNX Mish."""
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        """Return x·tanh(softplus(x))."""
+        return x * np.tanh(np.logaddexp(0, x))
+
+
+@top_op
 class Selu(Unary):
     """gamma·x where positive, gamma·alpha·(e^x − 1) elsewhere. Source: ONNX Selu."""
 

@@ -50,3 +50,41 @@ def _to_integer(x: np.ndarray, wanted: np.dtype) -> np.ndarray:
     low, high = whole <= float(limits.min), whole >= float(limits.max)
     inside = np.where(low | high, 0.0, whole).astype(wanted)
     return np.where(low, limits.min, np.where(high, limits.max, inside)).astype(wanted)
+
+
+_BITS = {name: 8 * dtype.itemsize for name, dtype in DTYPES.items() if name != "bf16"} | {"f16": 16}
+
+
+@top_op
+class BitCast(TopOp):
+    """The bits of the operand as a `source` read as a `to`. Source: ONNX BitCast.
+
+    C1: source and to have as many bits
+    """
+
+    kind = Kind.FLOAT
+    source = Str(choices=tuple(_BITS))
+    to = Str(choices=tuple(_BITS))
+
+    @staticmethod
+    def example(rng: np.random.Generator) -> Example:
+        """Return operands and attributes for the tests."""
+        return [rng.normal(size=(2, 3))], {"source": "f32", "to": "i32"}
+
+    def shapes(self, input: Shape) -> list[Shape]:
+        """Return the shape of the operand."""
+        self.require(_BITS[self.source] == _BITS[self.to], "C1", f"{self.source} to {self.to}")
+        return [input]
+
+    def elements(self, count: int) -> list[str]:
+        """Return `to`."""
+        return [self.to] * count
+
+    def compute(self, input: np.ndarray) -> Arrays:
+        """Return the bits; 16-bit floats are held as float32."""
+        stored = np.ascontiguousarray(input.astype(_stored(self.source)))
+        return [stored.view(_stored(self.to)).astype(DTYPES[self.to]).reshape(input.shape)]
+
+
+def _stored(name: str) -> np.dtype:
+    return np.dtype(np.float16) if name == "f16" else DTYPES[name]

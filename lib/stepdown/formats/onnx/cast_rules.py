@@ -3,8 +3,8 @@
 import numpy as np
 from xdsl.ir import SSAValue
 
-from stepdown.dialects.top.cast import Cast
-from stepdown.dialects.types import storage_of_dtype
+from stepdown.dialects.top.cast import BitCast, Cast
+from stepdown.dialects.types import DTYPES, storage_of_dtype
 from stepdown.formats.onnx.node import Node
 from stepdown.formats.onnx.rules import refuse, rule
 
@@ -29,6 +29,20 @@ def storage_named(node: Node, wanted: int | str) -> str:
         raise node.refuse(f"makes elements of type {name}") from None
 
 
+def stored_dtype(storage: str) -> np.dtype:
+    """Return the numpy type of a weight of a storage type."""
+    return np.dtype(np.float16) if storage == "f16" else DTYPES[storage]
+
+
+def dtype_named(node: Node, wanted: int | str) -> np.dtype:
+    """Return the numpy type of a weight of an ONNX element type.
+
+    Raises:
+        UnsupportedModel: we do not store such elements.
+    """
+    return stored_dtype(storage_named(node, wanted))
+
+
 @rule("Cast")
 def cast(node: Node) -> SSAValue:
     """Cast. Source: ONNX Cast-25."""
@@ -39,6 +53,12 @@ def cast(node: Node) -> SSAValue:
 def cast_like(node: Node) -> SSAValue:
     """Cast to the type of the second operand. Source: ONNX CastLike-25."""
     return _cast(node, node.storage(1))
+
+
+@rule("BitCast")
+def bit_cast(node: Node) -> SSAValue:
+    """The same bits as another type of as many. Source: ONNX BitCast-26."""
+    return node.emit(BitCast, node.value(0), source=node.storage(0), to=storage_named(node, node.attribute("to")))
 
 
 def _cast(node: Node, to: str) -> SSAValue:

@@ -5,8 +5,7 @@ import math
 import numpy as np
 from xdsl.ir import SSAValue
 
-from stepdown.dialects.types import DTYPES
-from stepdown.formats.onnx.cast_rules import storage_named
+from stepdown.formats.onnx.cast_rules import dtype_named, stored_dtype
 from stepdown.formats.onnx.node import Node
 from stepdown.formats.onnx.rules import refuse, rule
 
@@ -40,7 +39,7 @@ def constant_of_shape(node: Node) -> SSAValue:
     shape = [int(n) for n in node.constant(0).reshape(-1)]
     if len(value) != 1 or any(n < 0 for n in shape):
         raise node.refuse(f"{len(value)} values, shape {shape}")
-    return node.graph.weight(np.full(_checked(node, shape, value.itemsize), value[0]), node.name)
+    return node.graph.weight(np.full(checked_sizes(node, shape, value.itemsize), value[0]), node.name)
 
 
 @rule("Shape")
@@ -63,7 +62,7 @@ def range_(node: Node) -> SSAValue:
     if delta == 0:
         raise node.refuse("delta is 0")
     count = max(0, math.ceil((limit.item() - start.item()) / delta.item()))
-    _checked(node, [count], start.itemsize)
+    checked_sizes(node, [count], start.itemsize)
     return node.graph.weight(start + np.arange(count).astype(start.dtype) * delta, node.name)
 
 
@@ -72,14 +71,20 @@ def eye_like(node: Node) -> SSAValue:
     """1 on diagonal k of a matrix as large as the operand, 0 elsewhere. Source: ONNX EyeLike-22."""
     if len(node.shape(0)) != 2:
         raise node.refuse(f"{node.shape(0)} is not a matrix")
-    rows, columns = _checked(node, node.shape(0), 8)
+    rows, columns = checked_sizes(node, node.shape(0), 8)
     wanted = node.attribute("dtype")
-    storage = storage_named(node, wanted) if wanted else node.storage(0)
-    dtype = np.dtype(np.float16) if storage == "f16" else DTYPES[storage]
+    dtype = dtype_named(node, wanted) if wanted else stored_dtype(node.storage(0))
     return node.graph.weight(np.eye(rows, columns, node.attribute("k", 0), dtype), node.name)
 
 
-def _checked(node: Node, sizes: "list[int] | tuple[int, ...]", itemsize: int) -> list[int]:
+def checked_sizes(node: Node, sizes: "list[int] | tuple[int, ...]", itemsize: int) -> list[int]:
+    """Return the sizes of a constant.
+
+    Raises:
+        UnsupportedModel: it would be too large, or a size is negative.
+    """
+    if min(sizes, default=0) < 0:
+        raise node.refuse(f"shape {list(sizes)}")
     if math.prod(sizes) * itemsize > MAX_CONSTANT_BYTES:
         raise node.refuse(f"a constant of shape {list(sizes)} is larger than {MAX_CONSTANT_BYTES >> 30} GiB")
     return list(sizes)

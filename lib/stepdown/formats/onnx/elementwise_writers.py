@@ -12,7 +12,7 @@ SAME: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((
         "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Exp", "Floor", "Log", "Neg",
         "Reciprocal", "Round", "Sign", "Sin", "Sinh", "Sqrt", "Tan", "Tanh", "Erf", "HardSwish", "Sigmoid", "Softplus",
-        "Softsign", "IsNaN", "Where", "Div", "Pow", "PRelu",
+        "Softsign", "IsNaN", "Mish", "Where", "Div", "Pow", "PRelu",
     ), ()),
     "BitShift": ("direction",),
     "Celu": ("alpha",),

@@ -6,13 +6,12 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.top import index as top
+from stepdown.dialects.top.arithmetic import Add, Mod
 from stepdown.dialects.top.einsum import Einsum
-from stepdown.dialects.top.move import Reshape
+from stepdown.dialects.top.move import Expand, Reshape
 from stepdown.formats.onnx.move_rules import axis_of
 from stepdown.formats.onnx.node import Node
-from stepdown.formats.onnx.rules import refuse, rule
-
-refuse("the number of selected boxes depends on the values; cut the model before it", "NonMaxSuppression")
+from stepdown.formats.onnx.rules import rule
 
 
 @rule("Gather")
@@ -44,6 +43,26 @@ def scatter_elements(node: Node) -> SSAValue:
 def scatter_nd(node: Node) -> SSAValue:
     """ScatterND. Source: ONNX ScatterND-18."""
     return node.emit(top.ScatterND, *node.values(), reduction=node.attribute("reduction", "none"))
+
+
+@rule("TensorScatter")
+def tensor_scatter(node: Node) -> SSAValue:
+    """A cache with the update written from write_indices[B] on, in a ring where it is circular.
+
+    Source: ONNX TensorScatter-24.
+    """
+    shape, update = node.shape(0), node.shape(1)
+    axis = axis_of(node, len(shape), -2)
+    along = [1] * len(shape)
+    along[axis] = update[axis]
+    places: SSAValue = node.weight(np.arange(update[axis]).reshape(along), "steps")
+    if node.has(2):
+        first = node.part("first", Reshape, node.value(2), shape=[shape[0], *[1] * (len(shape) - 1)])
+        places = node.part("moved", Add, first, places)
+    if node.attribute("mode", "linear") == "circular":
+        places = node.part("around", Mod, places, node.weight(np.array(shape[axis]), "length"))
+    places = node.part("places", Expand, places, shape=update)
+    return node.emit(top.ScatterElements, node.value(0), places, node.value(1), axis=axis)
 
 
 @rule("TopK")

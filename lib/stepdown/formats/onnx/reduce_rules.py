@@ -1,4 +1,4 @@
-"""Reductions, places of extreme elements, running sums and products."""
+"""Reductions, determinants, places of extreme elements, running sums and products."""
 
 from xdsl.ir import SSAValue
 
@@ -6,6 +6,7 @@ from stepdown.dialects.top import reduce as top
 from stepdown.dialects.top.arithmetic import Mul
 from stepdown.dialects.top.base import TopOp
 from stepdown.dialects.top.elementary import Abs, Log
+from stepdown.dialects.top.matrix import Det
 from stepdown.formats.onnx.node import Node
 from stepdown.formats.onnx.rules import rule
 
@@ -36,6 +37,12 @@ def reduction(node: Node) -> SSAValue:
     if elementwise is None:
         return node.alias(node.value(0))
     return node.emit(elementwise, *[node.value(0)] * len(elementwise.inputs))
+
+
+@rule("Det")
+def det(node: Node) -> SSAValue:
+    """Det. Source: ONNX Det-22."""
+    return node.emit(Det, node.value(0))
 
 
 @rule(*PLACES)

@@ -41,6 +41,7 @@ ROWS: dict[str, tuple[type[TopOp], dict[str, tuple[str, Any]]]] = {
     "IsNaN": (logic.IsNaN, {}),
     "LeakyRelu": (top.LeakyRelu, {"alpha": ("alpha", 0.01)}),
     "Log": (elementary.Log, {}),
+    "Mish": (top.Mish, {}),
     "Neg": (elementary.Neg, {}),
     "Not": (logic.Not, {}),
     "Reciprocal": (elementary.Reciprocal, {}),
