@@ -13,7 +13,7 @@ from stepdown.dialects.top.source import Weight
 from stepdown.dialects.types import is_none, shape_of, storage_of
 from stepdown.formats.onnx.attributes import attribute_proto, attribute_value
 from stepdown.formats.onnx.exporter import ELEMENT_TYPES
-from stepdown.formats.onnx.node import Node
+from stepdown.formats.onnx.node import InnerNode, Node
 from stepdown.formats.onnx.rules import RULES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREVIEW_DOMAIN = "ai.onnx.preview"
 
 
-class BodyNode(Node):
+class BodyNode(InnerNode):
     """A node inside the body of `outer`: its tensors are not in the source model."""
 
     def __init__(self, outer: Node, opset: int, proto: "onnx.NodeProto") -> None:
@@ -39,16 +39,6 @@ class BodyNode(Node):
     def tensor_name(self, output: str) -> str:
         """Return `<output of the outer node>/<tensor of the body>`."""
         return output
-
-    def emit_all(self, op: type[TensorOp], *operands: SSAValue, **attributes: object) -> list[SSAValue]:
-        """Emit an op whose results are all marked internal."""
-        names = [name or f"{self.name}/{i}" for i, name in enumerate(self.outputs)]
-        names += [f"{self.name}/{i}" for i in range(len(names), op.results_count)]
-        return self._emit(op, names, operands, True, attributes)
-
-    def alias(self, value: SSAValue) -> SSAValue:
-        """Return `value`: a name of the body alone is not worth noting."""
-        return value
 
 
 def inner_name(outer: Node, name: str) -> str:
@@ -124,7 +114,10 @@ def _body(node: Node) -> "onnx.FunctionProto":
     from onnx import FunctionProto, defs
 
     domain = "" if defs.has(node.op_type) else PREVIEW_DOMAIN
-    schema = defs.get_schema(node.op_type, node.opset, domain)
+    try:
+        schema = defs.get_schema(node.op_type, node.opset, domain)
+    except defs.SchemaError:
+        raise node.refuse(f"operator set {node.opset} does not have it") from None
     if schema.has_function:
         versions = [v for v in schema.function_opset_versions if v <= max(node.opset, schema.since_version)]
         return FunctionProto.FromString(schema.get_function_with_opset_version(max(versions)))

@@ -15,11 +15,14 @@ from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.assemble import import_node, malformed, network_outputs
 from stepdown.formats.onnx.attributes import attribute_value, tensor_array
 from stepdown.formats.onnx.node import Graph, Node
-from stepdown.formats.onnx.rules import DEFAULT_DOMAINS, RULES, refuse_unknown
+from stepdown.formats.onnx.rules import DEFAULT_DOMAINS, refuse_unknown, rules_for
 from stepdown.transforms.rewrite import drop_unused
 
 if TYPE_CHECKING:
     import onnx
+
+# Operators that quantise what the network computes, not only its constants.
+ACTIVATION_OPERATORS = ("QuantizeLinear", "QLinear", "QGemm")
 
 
 def import_model(
@@ -39,6 +42,7 @@ def import_model(
     inputs = _input_types(graph)
     program = Program.empty(name, inputs, "ONNX")
     state = Graph(program, _opset(model))
+    state.keeps_integers = any(node.op_type.startswith(ACTIVATION_OPERATORS) for node in graph.node)
     for argument, tensor_name in zip(program.block.args, inputs, strict=True):
         attributes = (preprocessing or {}).get(tensor_name, {})
         state.values[tensor_name] = program.add(Input.build(tensor_name, [argument], **attributes))
@@ -71,7 +75,7 @@ def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
         return
     with malformed(where):
         attributes = {a.name: attribute_value(a) for a in proto.attribute}
-    import_node(Node(state, proto.op_type, proto.input, proto.output, attributes), RULES, where)
+    import_node(Node(state, proto.op_type, proto.input, proto.output, attributes), rules_for(proto), where)
 
 
 def _check_names(graph: "onnx.GraphProto") -> None:

@@ -14,8 +14,9 @@ from onnx import numpy_helper
 
 from stepdown.dialects.program import Program
 from stepdown.errors import UnsupportedModel
-from stepdown.formats.onnx.importer import DEFAULT_DOMAINS, import_model
-from stepdown.formats.onnx.rules import RULES
+from stepdown.formats.onnx.importer import import_model
+from stepdown.formats.onnx.loader import node_reads
+from stepdown.formats.onnx.rules import DEFAULT_DOMAINS, RULES
 from stepdown.runtimes.mlir import MlirRunner
 
 # The operators that need no more than the shape of their operand.
@@ -123,11 +124,17 @@ def _operators(case: Any) -> list[str]:
 
 def _sources(graph: onnx.GraphProto, name: str) -> set[str]:
     """Return the tensors without a producer that the values of tensor `name` are made of."""
-    producer = {output: node for node in graph.node for output in node.output}
-    node = producer.get(name)
+    node = _producers(graph).get(name)
     if node is None:
         return {name}
-    return set() if node.op_type in _SHAPE_ONLY else set().union(*(_sources(graph, i) for i in node.input))
+    return set() if node.op_type in _SHAPE_ONLY else set().union(*(_sources(graph, i) for i in node_reads(node)))
+
+
+def _producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """Return which node makes a tensor, in the graph and in those inside its nodes."""
+    found = {output: node for node in graph.node for output in node.output}
+    inner = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return found | {name: node for part in inner for name, node in _producers(part).items()}
 
 
 def _array(value: Any) -> Any:

@@ -35,7 +35,7 @@ REFUSED = {
     r"batchnorm_.*_training_mode|training_dropout": r"training is not supported",
     r"equal_string": r"elements of type STRING",
     r"identity_(sequence|opt)": r"is not a tensor",
-    r"linear_attention": r"(is made of|operators:) Scan",
+    r"if_(seq|opt)|loop13_seq|loop16_seq|sequence_map": r"is not a tensor|(of tensors|optional values) are not",
     r"maxpool_with_argmax": r"the output Indices is not supported",
 }
 
