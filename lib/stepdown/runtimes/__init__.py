@@ -6,7 +6,7 @@ from pathlib import Path
 from stepdown.errors import InputError
 from stepdown.runtimes.runner import Runner, RunnerOptions
 
-SUFFIXES = {".onnx": "onnx", ".mlir": "mlir"}
+SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlir": "mlir"}
 
 
 def open_runner(path: str | os.PathLike[str], options: RunnerOptions | None = None) -> Runner:
@@ -24,6 +24,10 @@ def open_runner(path: str | os.PathLike[str], options: RunnerOptions | None = No
         from stepdown.runtimes.onnx import OnnxRunner
 
         return OnnxRunner(path, options or RunnerOptions())
+    if kind == "tflite":
+        from stepdown.runtimes.tflite import TfliteRunner
+
+        return TfliteRunner(path, options or RunnerOptions())
     from stepdown.runtimes.mlir import MlirRunner
 
     return MlirRunner(path, options or RunnerOptions())

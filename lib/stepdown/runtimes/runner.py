@@ -28,6 +28,8 @@ class RunnerOptions:
     threads: int = 0
     output_type: str = "f32"
     """f32: quantised and 16-bit outputs are converted; native: they come in their own type."""
+    kernels: str = "reference"
+    """LiteRT's kernels: reference, optimized, or xnnpack."""
 
 
 class Runner(Protocol):

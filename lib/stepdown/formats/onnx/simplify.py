@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepdown.errors import StepError
+from stepdown.files.child import environment, limit_process
 
 if TYPE_CHECKING:
     import onnx
 
 TIME_LIMIT_S = 300.0
-# The libraries of the child map some gigabytes of addresses before they read anything.
-MEMORY_LIMIT_BYTES = 8 << 30
-MEMORY_PER_MODEL_BYTE = 16
 MAX_GROWTH, MAX_GROWTH_BYTES = 1.2, 1 << 20
 
 
@@ -42,7 +40,7 @@ class Simplification:
         command = [sys.executable, "-m", __name__, os.path.abspath(path), str(self._output), wishes]
         self._child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            cwd=self._folder, start_new_session=True, env=_environment(),
+            cwd=self._folder, start_new_session=True, env=environment(),
         )  # fmt: skip
 
     def __enter__(self) -> "Simplification":
@@ -101,25 +99,11 @@ def _differences(source: "onnx.ModelProto", model: "onnx.ModelProto") -> str:
     return ""
 
 
-def _environment() -> dict[str, str]:
-    package = str(Path(__file__).resolve().parents[3])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))}
-
-
-def _limit(model_bytes: int) -> None:
-    """Set the limits of this process."""
-    import resource
-
-    memory = MEMORY_LIMIT_BYTES + MEMORY_PER_MODEL_BYTE * model_bytes
-    for kind, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(kind, (value, value))
-
-
 def _child(source: str, target: str, wishes: dict[str, Any]) -> None:
     """Simplify `source` into `target`; BatchNormalization is left alone: folding it is ours, so that names are kept."""
     from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx
 
-    _limit(os.path.getsize(source))
+    limit_process(os.path.getsize(source))
     model = load_onnx(source)
     if wishes["outputs"]:
         cut_outputs(model, wishes["outputs"])

@@ -18,7 +18,7 @@ from stepdown.dialects.types import tensor
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.files.npz import closest
 from stepdown.formats.assemble import import_node, network_outputs
-from stepdown.formats.tflite.loader import TYPES
+from stepdown.formats.tflite.loader import stored_dtypes
 from stepdown.formats.tflite.model import Model, Operator, Subgraph, Tensor
 from stepdown.formats.tflite.node import Graph, Node
 from stepdown.formats.tflite.rules import REASONS, RULES
@@ -26,8 +26,6 @@ from stepdown.numerics.quantize import QuantParams, dequantize
 from stepdown.transforms.rewrite import drop_unused
 
 Shape = Sequence[int]
-STORED: dict[str, Any] = dict(TYPES.values())
-"""The numpy type of each storage name that a file can hold."""
 
 
 def import_tflite(
@@ -135,7 +133,7 @@ def _type(source: Tensor, keep: bool) -> Any:
     Raises:
         UnsupportedModel: its elements are no numbers.
     """
-    if source.type not in STORED:
+    if source.type not in stored_dtypes():
         raise UnsupportedModel(f"input '{source.name}' holds {source.type}")
     if source.params is None:
         return tensor(source.shape, source.type)
@@ -150,8 +148,8 @@ def _add_constants(state: Graph, graph: Subgraph, keep: bool, sources: Mapping[i
             continue
         if source.array is not None:
             state.values[source.name] = _constant(state, source, source.array, keep)
-        elif index not in made and 0 in source.shape and source.type in STORED:  # no buffer holds no elements
-            state.values[source.name] = state.weight(np.zeros(source.shape, STORED[source.type]), source.name)
+        elif index not in made and 0 in source.shape and source.type in stored_dtypes():  # no buffer holds no elements
+            state.values[source.name] = state.weight(np.zeros(source.shape, stored_dtypes()[source.type]), source.name)
         elif source.params is not None and keep:
             state.quantised[source.name] = _one_scale(source, source.params)
 

@@ -66,6 +66,11 @@ def parse_tflite(raw: bytes, where: str) -> Model:
         return _Reader(raw, where).model()
 
 
+def stored_dtypes() -> dict[str, Any]:
+    """Return the numpy type of each storage name that a file can hold."""
+    return dict(TYPES.values())
+
+
 def unique_names(names: Sequence[str]) -> list[str]:
     """Return names that differ: an empty one becomes `tensor_<index>`, a repeated one gets `_<index>`."""
     counts = Counter(names)

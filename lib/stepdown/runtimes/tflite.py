@@ -1,0 +1,199 @@
+"""Runs `.tflite` files by LiteRT, in a child process; the reference kernels unless others are chosen."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stepdown.errors import InputError, UnsupportedModel
+from stepdown.files.child import environment
+from stepdown.files.hashes import sha256_file
+from stepdown.files.npz import NpzMetadata, TensorInfo
+from stepdown.numerics.quantize import QuantParams, dequantize, quantize
+from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
+
+if TYPE_CHECKING:
+    from stepdown.formats.tflite.model import Tensor
+
+KERNELS = ("reference", "optimized", "xnnpack")
+OPEN_LIMIT_S = 300.0
+
+
+class TfliteRunner:
+    """A model on LiteRT; tensors keep their names, a quantised one `X` has its real numbers beside it as `X_f32`."""
+
+    def __init__(self, path: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
+        from stepdown.formats.tflite.loader import load_tflite, stored_dtypes
+
+        self.path, self._options = str(path), options or RunnerOptions()
+        self._graph = load_tflite(path).main
+        self._dtypes = stored_dtypes()
+        self._sha256 = sha256_file(path)
+        self._dumped: dict[str, TensorInfo] = {}
+        self._check_types()
+        self._child = _Child(self.path)
+        self._ask("open", os.path.abspath(path), self._options.kernels, self._options.threads, limit_s=OPEN_LIMIT_S)
+
+    @property
+    def preprocessing(self) -> dict[str, dict[str, Any]]:
+        """Nothing: a TFLite file does not say how a photo becomes an input."""
+        return {}
+
+    @property
+    def metadata(self) -> NpzMetadata:
+        """What the tensors of the last run mean."""
+        outputs = tuple(spec.name for spec in self.outputs())
+        return NpzMetadata(dict(self._dumped), outputs, os.path.basename(self.path), self._sha256)
+
+    def inputs(self) -> list[TensorSpec]:
+        """The network's inputs."""
+        return [_spec(self._graph.tensors[i]) for i in self._graph.inputs]
+
+    def outputs(self) -> list[TensorSpec]:
+        """The network's outputs: `X_f32` for a quantised one unless native ones are wanted."""
+        specs = [_spec(self._graph.tensors[i]) for i in self._graph.outputs]
+        return specs if self._native else [_view(spec) if spec.info.scale else spec for spec in specs]
+
+    def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
+        """Run once; with `wanted` "all" return the inputs and what every operator makes."""
+        arrays = self._arguments(tensors)
+        everything = wanted == "all"
+        indices = self._made() if everything else list(dict.fromkeys(self._graph.outputs))
+        results = self._ask("run", list(arrays.values()), indices, everything)
+        found: Tensors = dict(arrays) if everything else {}
+        found |= {self._graph.tensors[i].name: a for i, a in zip(indices, results, strict=True)}
+        self._dumped = {t.name: _info(t) for t in self._graph.tensors if t.name in found}
+        self._add_views(found, everything)
+        return found
+
+    def close(self) -> None:
+        """End the child process."""
+        self._child.close()
+
+    @property
+    def _native(self) -> bool:
+        return self._options.output_type == "native"
+
+    def _made(self) -> list[int]:
+        """Return the indices of the tensors that operators make and that hold numbers."""
+        made = [i for operator in self._graph.operators for i in operator.outputs]
+        return [i for i in dict.fromkeys(made) if self._graph.tensors[i].type in self._dtypes]
+
+    def _add_views(self, found: Tensors, everything: bool) -> None:
+        """Add the real numbers of quantised outputs, in their place unless everything is wanted."""
+        if self._native:
+            return
+        for index in dict.fromkeys(self._graph.outputs):
+            source = self._graph.tensors[index]
+            if source.params is None:
+                continue
+            view = _view(_spec(source))
+            found[view.name] = dequantize(found[source.name], source.params)
+            self._dumped[view.name] = view.info
+            if not everything:
+                del found[source.name], self._dumped[source.name]
+
+    def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
+        open_ones = {self._graph.tensors[i].name: self._graph.tensors[i] for i in self._graph.inputs}
+        matched = match_inputs(given, self.inputs(), self.path)
+        return {name: self._argument(array, open_ones[name]) for name, array in matched.items()}
+
+    def _argument(self, array: np.ndarray, source: "Tensor") -> np.ndarray:
+        """Return an input in the type the model wants; real numbers for a quantised input are quantised."""
+        wanted = np.dtype(self._dtypes[source.type])
+        if array.dtype.kind == "f" and source.params is not None:
+            return quantize(array, source.params)
+        if (array.dtype.kind == wanted.kind == "f") or np.can_cast(array.dtype, wanted, "safe"):
+            return np.ascontiguousarray(array, wanted).reshape(array.shape)
+        if array.dtype.kind in "iu" and wanted.kind in "iu" and np.array_equal(array, array.astype(wanted)):
+            return array.astype(wanted)
+        raise InputError(
+            f"input '{source.name}' is {array.dtype}, want {wanted}", self.path, "convert it with npz_tool.py"
+        )
+
+    def _check_types(self) -> None:
+        for index in (*self._graph.inputs, *self._graph.outputs):
+            source = self._graph.tensors[index]
+            if source.type not in self._dtypes:
+                raise UnsupportedModel(f"'{source.name}' holds {source.type}, not numbers", self.path)
+
+    def _ask(self, *request: Any, limit_s: float | None = None) -> Any:
+        said, answer = self._child.ask(request, limit_s)
+        if said == "ok":
+            return answer
+        doing = "load" if request[0] == "open" else "run"
+        raise InputError(f"LiteRT cannot {doing} it ({_one_line(answer)})", self.path)
+
+
+class _Child:
+    """The worker process, the socket to it, and a file that holds what it says on stderr until it ends."""
+
+    def __init__(self, path: str) -> None:
+        ours, theirs = socket.socketpair()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        command = [sys.executable, "-m", "stepdown.runtimes.litert_worker"]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(os.path.getsize(path))],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._said,
+                pass_fds=[theirs.fileno()], env=environment(),
+            )  # fmt: skip
+        self._connection = Connection(ours.detach())
+
+    def ask(self, request: tuple[Any, ...], limit_s: float | None) -> tuple[str, Any]:
+        """Send a request and return the answer; a child that ended or hangs answers with an error."""
+        try:
+            self._connection.send(request)
+            if not self._connection.poll(limit_s):
+                return "error", f"it took longer than {limit_s:g} s"
+            said, answer = self._connection.recv()
+        except (EOFError, OSError):
+            return "error", self._last_words()
+        return said, answer
+
+    def close(self) -> None:
+        """Hang up and end the process."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        self._said.seek(0)
+        lines = [line.strip() for line in self._said.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        ended = f"it was ended by signal {-code}" if code < 0 else f"it exited with {code}"
+        return f"{ended}: {lines[-1]}" if lines else ended
+
+
+def _spec(source: "Tensor") -> TensorSpec:
+    shape = tuple(None if i in source.open_axes else n for i, n in enumerate(source.shape))
+    return TensorSpec(source.name, shape, _info(source))
+
+
+def _info(source: "Tensor") -> TensorInfo:
+    return info_of(source.type, source.params)
+
+
+def info_of(type_name: str, params: QuantParams | None) -> TensorInfo:
+    """Return what a stored tensor of this type means."""
+    if params is None:
+        return TensorInfo(type_name)
+    scale = list(params.scale) if isinstance(params.scale, tuple) else params.scale
+    return TensorInfo(type_name, scale=scale, zero_point=params.zero_point, axis=params.axis)
+
+
+def _view(spec: TensorSpec) -> TensorSpec:
+    """Return the spec of the real numbers of a quantised tensor."""
+    return replace(spec, name=f"{spec.name}_f32", info=TensorInfo("f32", view_of=spec.name))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(str(text).split())[:300]
