@@ -20,6 +20,9 @@ from stepdown.files.atomic import write_text
 from stepdown.files.hashes import sha256_file
 from stepdown.files.npz import NpzFile, write_npz
 
+MAX_GROWN_BYTES = 256 << 20
+"""What constants that are computed, and not held by the source model, may take together."""
+
 
 class State:
     """How far a module has come (`module.state`)."""
@@ -37,6 +40,7 @@ class Weights(MutableMapping[str, np.ndarray]):
     def __init__(self, file: NpzFile | None = None) -> None:
         self._file = file
         self._held: dict[str, np.ndarray | None] = dict.fromkeys(file) if file else {}
+        self._grown_bytes = 0
 
     def __getitem__(self, key: str) -> np.ndarray:
         held = self._held[key]
@@ -59,6 +63,12 @@ class Weights(MutableMapping[str, np.ndarray]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._held
+
+    def may_grow(self, more_bytes: int) -> bool:
+        """Tell whether computed constants may take `more_bytes` more than what they are computed from; counts them."""
+        fits = self._grown_bytes + more_bytes <= MAX_GROWN_BYTES
+        self._grown_bytes += max(0, more_bytes) if fits else 0
+        return fits
 
     def free_key(self, wanted: str, array: np.ndarray) -> str:
         """Return `wanted`, or a numbered key where that one holds another array."""

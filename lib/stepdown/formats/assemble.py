@@ -12,7 +12,9 @@ from stepdown.errors import InputError
 from stepdown.formats.graph import Graph, Node
 
 # What a rule raises on attributes of a wrong type or length, or on operands that the operator cannot have.
-_MALFORMED = (TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
+_MALFORMED = (
+    TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError, RuntimeError,
+)  # fmt: skip
 
 
 Rule = Callable[[Any], SSAValue | Sequence[SSAValue]]

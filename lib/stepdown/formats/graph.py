@@ -230,7 +230,8 @@ class Node:
         if isinstance(op, Input) or any(a is None and not is_none(v) for a, v in zip(arrays, op.operands, strict=True)):
             return None
         grown = sum(DTYPES[storage_of(r)].itemsize * math.prod(shape_of(r)) for r in op.results)
-        if grown > MAX_FOLDED_BYTES + sum(a.nbytes for a in arrays if a is not None):
+        grown -= sum(a.nbytes for a in arrays if a is not None)
+        if grown > MAX_FOLDED_BYTES or not self.graph.program.weights.may_grow(grown):
             return None
         try:
             with np.errstate(all="ignore"):

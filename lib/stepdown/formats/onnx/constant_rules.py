@@ -9,7 +9,7 @@ from stepdown.formats.onnx.cast_rules import dtype_named, stored_dtype
 from stepdown.formats.onnx.node import Node
 from stepdown.formats.onnx.rules import refuse, rule
 
-MAX_CONSTANT_BYTES = 2 << 30
+MAX_CONSTANT_BYTES = 128 << 20
 """A few bytes of a model must not ask for more memory than this."""
 
 refuse(
@@ -62,7 +62,7 @@ def range_(node: Node) -> SSAValue:
     if delta == 0:
         raise node.refuse("delta is 0")
     count = max(0, math.ceil((limit.item() - start.item()) / delta.item()))
-    checked_sizes(node, [count], start.itemsize)
+    checked_sizes(node, [count], 8)
     return node.graph.weight(start + np.arange(count).astype(start.dtype) * delta, node.name)
 
 
@@ -85,6 +85,7 @@ def checked_sizes(node: Node, sizes: "list[int] | tuple[int, ...]", itemsize: in
     """
     if min(sizes, default=0) < 0:
         raise node.refuse(f"shape {list(sizes)}")
-    if math.prod(sizes) * itemsize > MAX_CONSTANT_BYTES:
-        raise node.refuse(f"a constant of shape {list(sizes)} is larger than {MAX_CONSTANT_BYTES >> 30} GiB")
+    wanted = math.prod(sizes) * itemsize
+    if wanted > MAX_CONSTANT_BYTES or not node.graph.program.weights.may_grow(wanted):
+        raise node.refuse(f"a constant of shape {list(sizes)} takes too much memory: {wanted} bytes")
     return list(sizes)

@@ -1,9 +1,9 @@
 """Reading ONNX files: clear errors, fixed input shapes, chosen outputs. Nothing here checks operators."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stepdown.errors import InputError
 from stepdown.files.npz import closest
@@ -96,7 +96,20 @@ def _parse(raw: bytes, where: str) -> "onnx.ModelProto":
         raise InputError("not an ONNX model, or truncated", where) from None
     if not model.HasField("graph") or not (model.opset_import or model.graph.node):
         raise InputError("not an ONNX model: it holds no graph", where)
+    if faulty := next(_names_that_are_no_text(model), None):
+        raise InputError(f"not an ONNX model, or damaged: the name {faulty!r} is not UTF-8", where)
     return model
+
+
+def _names_that_are_no_text(message: Any) -> Iterator[bytes]:
+    """Yield the strings of a message that are not UTF-8, which protobuf gives as bytes."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else (value,)
+        if field.cpp_type == field.CPPTYPE_MESSAGE:
+            for inner in values:
+                yield from _names_that_are_no_text(inner)
+        elif field.type == field.TYPE_STRING:
+            yield from (v for v in values if isinstance(v, bytes))
 
 
 def _load_external(model: "onnx.ModelProto", source: Path) -> None:

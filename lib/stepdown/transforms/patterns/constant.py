@@ -20,7 +20,8 @@ def fold_constants(graph: Rewriter, op: TensorOp) -> bool:
         return False
     arrays = [graph.constant(v) for v in op.operands]
     grown = sum(DTYPES[storage_of(r)].itemsize * elements_of(r.type) for r in op.results)
-    if grown > MAX_FOLDED_BYTES + sum(a.nbytes for a in arrays if a is not None):
+    grown -= sum(a.nbytes for a in arrays if a is not None)
+    if grown > MAX_FOLDED_BYTES or not graph.program.weights.may_grow(grown):
         return False
     try:
         with np.errstate(all="ignore"):
