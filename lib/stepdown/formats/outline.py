@@ -8,7 +8,7 @@ operands of that node, and `region` says where they belong.
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -70,7 +70,10 @@ class Constant(Value):
 
 @dataclass(eq=False)
 class Node:
-    """An operator at work. `ports` names the place of each operand: "0", "1", …, or a place in a body it owns."""
+    """An operator at work. `ports` names the place of each operand: "0", "1", …, or a place in a body it owns.
+
+    `attributes` has those that are left out too, with their defaults; `stated` names the ones that the file states.
+    """
 
     op: str
     name: str
@@ -79,6 +82,7 @@ class Node:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     ports: tuple[str, ...] = ()
     port_names: Mapping[str, str] = field(default_factory=dict)
+    stated: Collection[str] = ()
     region: str = ""
     version: int = 0
     macs: int | None = 0

@@ -55,6 +55,7 @@ def _node(op: TensorOp, values: Mapping[SSAValue, Value]) -> Node:
         tuple(values[v] for v in op.results),
         {name: getattr(op, name) for name in op.fields},
         port_names=_port_names(op.inputs),
+        stated=tuple(op.attribute_values()),
         macs=op.cost(),
     )
 

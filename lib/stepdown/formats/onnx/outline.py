@@ -87,6 +87,7 @@ class _Reader:
             with_defaults(proto, attributes, schema, operands),
             tuple(ports),
             port_names_of(schema),
+            tuple(attributes),
             region,
             schema.since_version if schema else self.opsets.get(proto.domain, 0),
         )
