@@ -11,13 +11,13 @@ from stepdown.compare.tensors import Comparison, Dump, TensorResult, compare
 from stepdown.compare.text import result_lines, summary_lines
 from stepdown.dialects.program import Program
 from stepdown.files.npz import write_npz
+from stepdown.runtimes import open_runner
 from stepdown.runtimes.mlir import MlirRunner
-from stepdown.runtimes.onnx import OnnxRunner
 
 
 def run_source(model: Path, inputs: Mapping[str, np.ndarray], output: Path) -> Dump:
     """Run the source model by its own runtime and write all tensors."""
-    with closing(OnnxRunner(model)) as runner:
+    with closing(open_runner(model)) as runner:
         tensors = runner.run(inputs, "all")
         write_npz(output, tensors, runner.metadata)
         return Dump(str(output), tensors, runner.metadata)

@@ -1,37 +1,59 @@
-"""The steps of model_transform.py up to the module: read, simplify, import, canonicalise, write."""
+"""What model_transform.py needs of a model in any format, and the steps that all formats share."""
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stepdown.cli.preprocess_flags import has_preprocess_flags, preprocess_from_args
-from stepdown.errors import InputError, ResourceError, StepError
+from stepdown.errors import InputError, StepError
 
 if TYPE_CHECKING:
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
-    from stepdown.formats.onnx.loader import Model
-    from stepdown.formats.onnx.simplify import Simplification
+
+OPENERS: dict[str, str] = {
+    ".onnx": "stepdown.cli.onnx_source:OnnxSource",
+    ".tflite": "stepdown.cli.tflite_source:TfliteSource",
+}
+"""By the suffix of a model file, the class that reads it for model_transform.py."""
+
+Sizes = tuple[int | None, ...]
 
 
-def read_source(args: argparse.Namespace) -> "Model":
-    """Read the model, cut it and fix its input shapes as the flags say."""
-    from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx
+class Source(Protocol):
+    """A model that is being imported: use as a context manager."""
 
-    model = load_onnx(args.model_def)
-    if args.output_names:
-        cut_outputs(model, args.output_names)
-    if args.input_shapes:
-        bind_input_shapes(model, args.input_shapes)
-    return model
+    @property
+    def inputs(self) -> Mapping[str, Sizes]:
+        """The shape of every input by name; None for a size that is not fixed."""
+
+    def prepare(self, written: Path) -> Path | None:
+        """Finish reading; `written` is where a prepared model may go. Return the file that its own runtime runs.
+
+        None where the reference can only be made from the imported program, by `reference_of`.
+        """
+
+    def program(self, name: str, attributes: Mapping[str, Mapping[str, Any]]) -> "Program":
+        """Import; `attributes` are those of `top.Input`, by input name."""
+
+    def reference_of(self, program: "Program", written: Path) -> Path:
+        """Return a file that another engine runs in place of the source, made from the program as it was imported."""
 
 
-def preprocessing_of(args: argparse.Namespace, model: "Model") -> "dict[str, Preprocess]":
+def open_source(args: argparse.Namespace) -> AbstractContextManager[Source]:
+    """Return the reader of the model that the flags name."""
+    module, _, name = OPENERS[Path(args.model_def).suffix].partition(":")
+    opener: Callable[[argparse.Namespace], AbstractContextManager[Source]] = getattr(import_module(module), name)
+    return opener(args)
+
+
+def preprocessing_of(args: argparse.Namespace, source: Source) -> "dict[str, Preprocess]":
     """Return, by input, what the flags say; nothing where no flag is given."""
-    from stepdown.formats.onnx.loader import input_shape, true_inputs
-
-    fixed = {value.name: input_shape(value) for value in true_inputs(model)}
+    fixed = source.inputs
     open_ones = [name for name, shape in fixed.items() if None in shape]
     if open_ones:
         stated = ["?" if size is None else size for size in fixed[open_ones[0]]]
@@ -45,49 +67,35 @@ def preprocessing_of(args: argparse.Namespace, model: "Model") -> "dict[str, Pre
     return photos
 
 
-def simplified(source: "Model", child: "Simplification | None") -> "Model":
-    """Return the graph to import, and tell what became of it."""
-    if child is None:
-        return source
-    from stepdown.formats.onnx.simplify import counts_text
-
-    model, problem = child.result(source)
-    if problem:
-        print(f"not simplified: {problem}; going on with the graph as it is", file=sys.stderr)
-    else:
-        print(f"simplified: {counts_text(source, model)}")
-    return model
+def import_program(args: argparse.Namespace, source: Source, photos: "Mapping[str, Preprocess]") -> "Program":
+    """Import the model."""
+    attributes = {name: preprocess.to_attributes() for name, preprocess in photos.items()}
+    with naming(args.model_def):
+        program = source.program(args.model_name, attributes)
+    _warn_of_nan(program)
+    return program
 
 
-def write_model(model: "Model", path: Path) -> None:
-    """Write a model, atomically."""
-    from stepdown.files.atomic import atomic_path
-
-    try:
-        raw = model.SerializeToString()
-    except Exception as error:  # protobuf raises its own, from 2 GiB on
-        raise ResourceError(f"the model cannot be written ({error})", str(path)) from error
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(raw)
-
-
-def import_program(
-    args: argparse.Namespace, model: "Model", weights: str, photos: "dict[str, Preprocess]"
-) -> "Program":
-    """Import, canonicalise and write the module and its weights."""
-    from stepdown.formats.onnx.importer import import_model
+def finish_program(program: "Program") -> None:
+    """Tidy an imported program up: float ones are canonicalised, quantised ones lowered as they are quantised."""
+    from stepdown.dialects.program import State
     from stepdown.transforms.canonicalize import Canonicalize
 
-    attributes = {name: preprocess.to_attributes() for name, preprocess in photos.items()}
+    if program["state"] == State.TOP_QUANTIZED:
+        from stepdown.transforms.convert_quantized_to_tpu import ConvertQuantizedToTpu
+
+        ConvertQuantizedToTpu(profile="tflite" if program["platform"] == "TFLITE" else "tosa").run(program)
+    else:
+        Canonicalize().run(program)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the model's path in front of what an error says of its inside."""
     try:
-        program = import_model(model, args.model_name, attributes)
+        yield
     except StepError as error:
-        raise type(error)(error.what, ": ".join(filter(None, [args.model_def, error.where])), error.fix) from error
-    _warn_of_nan(program)
-    Canonicalize().run(program)
-    program.write(args.mlir, weight_file=weights)
-    program.path = args.mlir
-    return program
+        raise type(error)(error.what, ": ".join(filter(None, [path, error.where])), error.fix) from error
 
 
 def _warn_of_nan(program: "Program") -> None:

@@ -42,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
         "--output_type", choices=("native", "f32"), default="f32",
         help="quantised outputs as real numbers (f32, default) or as the integers that the model computes (native)",
     )  # fmt: skip
+    tool.add_argument(
+        "--kernels", choices=("reference", "optimized", "xnnpack"), default="reference",
+        help="LiteRT's kernels for .tflite: reference (default), optimized, or xnnpack; their integers differ",
+    )  # fmt: skip
     tool.add_argument("--time", "--profile", action="store_true", help="print where the time goes, op by op")
     return tool
 
@@ -55,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [path for path in args.input.split(",") if path]
     check_files(paths)
     _check_output(args, paths)
-    with closing(open_runner(args.model, RunnerOptions(output_type=args.output_type))) as runner:
+    with closing(open_runner(args.model, RunnerOptions(output_type=args.output_type, kernels=args.kernels))) as runner:
         tensors = runner.run(_inputs(args, runner, paths), "all" if args.dump_all_tensors else "outputs")
         metadata = _of_kept(runner.metadata, tensors)
         if args.output:

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepdown.cli.import_source import OPENERS
 from stepdown.cli.preprocess_flags import add_preprocess_flags, shapes
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from stepdown.compare.tensors import Dump
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
-    from stepdown.formats.onnx.loader import Model
-    from stepdown.formats.onnx.simplify import Simplification
     from stepdown.runtimes.runner import Tensors
 
 EXAMPLES = """\
@@ -28,7 +26,6 @@ examples:
       --test_input cat.jpg --test_result mobilenet_v2_f32_outputs.npz --mlir mobilenet_v2.mlir
   model_transform.py --model_name mnist --model_def mnist_cnn.onnx --mlir mnist.mlir
 """
-SUFFIXES = (".onnx",)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,14 +34,18 @@ def parser() -> argparse.ArgumentParser:
         prog="model_transform.py", description="Import a model into the TOP dialect and check it.", epilog=EXAMPLES
     )
     tool.add_argument("--model_name", required=True, metavar="NAME", help="what the files written are called")
-    tool.add_argument("--model_def", required=True, metavar="FILE", help="the model to import: .onnx")
+    tool.add_argument("--model_def", required=True, metavar="FILE", help="the model to import: .onnx or .tflite")
     tool.add_argument("--mlir", required=True, metavar="X.mlir", help="the file to write; others go beside it")
     tool.add_argument(
         "--input_shapes", "--input_shape", type=shapes, default=[], metavar="SHAPES",
         help="shapes of the inputs, in their order: [[1,3,224,224],[1,10]] (default: the model's)",
     )  # fmt: skip
     tool.add_argument("--output_names", type=_names, default=[], metavar="A,B", help="end the network at these tensors")
-    tool.add_argument("--no_simplify", action="store_true", help="import the graph as it is")
+    tool.add_argument("--no_simplify", action="store_true", help="import an ONNX graph as it is")
+    tool.add_argument(
+        "--requantize", action="store_true",
+        help="of a quantised model take the real numbers, to be calibrated here (default: its integers as they are)",
+    )  # fmt: skip
     check = tool.add_argument_group("check", "run the model and the module, compare all tensors")
     check.add_argument(
         "--test_input", type=_names, default=[], metavar="FILES", help="photos or npz files: a.jpg,b.npz"
@@ -59,22 +60,24 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Import, write and check; 1 where the comparison failed."""
     files = _checked(args)
-    from stepdown.cli.import_source import import_program, preprocessing_of, read_source, simplified, write_model
+    from concurrent.futures import ThreadPoolExecutor
 
-    with ExitStack() as stack:
-        child = None if args.no_simplify else stack.enter_context(_start(args))
-        source = read_source(args)
+    from stepdown.cli.import_source import finish_program, import_program, naming, open_source, preprocessing_of
+
+    with open_source(args) as source, ThreadPoolExecutor(1) as pool:
         photos = preprocessing_of(args, source)
-        inputs = _test_inputs(args, files, source, photos)
-        model = simplified(source, child)
-        write_model(model, files.model)
-        from concurrent.futures import ThreadPoolExecutor
-
-        pool = stack.enter_context(ThreadPoolExecutor(1))
-        reference = pool.submit(_run_source, files, inputs) if inputs else None
-        program = import_program(args, model, files.weights.name, photos)
+        inputs = _test_inputs(args, files, list(source.inputs), photos)
+        model = source.prepare(files.model)
+        reference = pool.submit(_run_source, model, files, inputs) if inputs and model else None
+        program = import_program(args, source, photos)
+        if inputs and reference is None:
+            model = source.reference_of(program, files.model)
+            reference = pool.submit(_run_source, model, files, inputs)
+        with naming(args.model_def):
+            finish_program(program)
+        weights = _write(program, files)
         passed = _check(args, files, program, inputs, reference) if reference else True
-        _report(args, files, passed)
+        _report(args, [*([model] if model == files.model else []), files.mlir, weights], files, passed)
         return 0 if passed else 1
 
 
@@ -93,6 +96,10 @@ class _Files:
     @property
     def weights(self) -> Path:
         return self._beside("top_f32_all_weight.npz")
+
+    @property
+    def lowered_weights(self) -> Path:
+        return self.mlir.with_name(f"{self.mlir.stem}_weight.npz")
 
     @property
     def inputs(self) -> Path:
@@ -114,8 +121,8 @@ def _checked(args: argparse.Namespace) -> _Files:
     """Return the files to write; everything that can be wrong with the command line is found here."""
     if not args.model_name or os.sep in args.model_name:
         raise InputError(f"'{args.model_name}' cannot be a part of file names", "--model_name")
-    if Path(args.model_def).suffix not in SUFFIXES:
-        raise InputError("not a model we import", args.model_def, f"give a file ending in {', '.join(SUFFIXES)}")
+    if Path(args.model_def).suffix not in OPENERS:
+        raise InputError("not a model we import", args.model_def, f"give a file ending in {', '.join(OPENERS)}")
     if not args.mlir.endswith(".mlir"):
         raise InputError("does not end in .mlir", args.mlir)
     if (args.test_result or args.excepts) and not args.test_input:
@@ -137,37 +144,33 @@ def _default_result(args: argparse.Namespace) -> Path:
 
 def _check_clashes(args: argparse.Namespace, files: _Files) -> None:
     """Raise InputError where a file that is read would be overwritten; the prepared input may be its own source."""
-    written = {path.resolve() for path in (files.mlir, files.model, files.weights, files.reference, files.result)}
+    ours = (files.mlir, files.model, files.weights, files.lowered_weights, files.reference, files.result)
+    written = {path.resolve() for path in ours}
     for path in (args.model_def, *args.test_input):
         if Path(path).resolve() in written:
             raise InputError("would be overwritten", path, "choose another --model_name or --test_result")
 
 
-def _start(args: argparse.Namespace) -> "Simplification":
-    from stepdown.formats.onnx.simplify import Simplification
-
-    return Simplification(args.model_def, args.input_shapes, args.output_names)
-
-
-def _test_inputs(args: argparse.Namespace, files: _Files, model: "Model", photos: "dict[str, Preprocess]") -> "Tensors":
+def _test_inputs(
+    args: argparse.Namespace, files: _Files, names: list[str], photos: "dict[str, Preprocess]"
+) -> "Tensors":
     """Return the input tensors of the check, written to a file of their own."""
     if not args.test_input:
         return {}
     from stepdown.cli.npz_compare import parse_tolerance
     from stepdown.cli.test_inputs import read_inputs
     from stepdown.files.npz import write_npz
-    from stepdown.formats.onnx.loader import true_inputs
 
     parse_tolerance(args.tolerance)
-    inputs = read_inputs(args.test_input, [value.name for value in true_inputs(model)], photos)
+    inputs = read_inputs(args.test_input, names, photos)
     write_npz(files.inputs, inputs)
     return inputs
 
 
-def _run_source(files: _Files, inputs: "Tensors") -> "Dump":
+def _run_source(model: Path, files: _Files, inputs: "Tensors") -> "Dump":
     from stepdown.cli.import_check import run_source
 
-    return run_source(files.model, inputs, files.reference)
+    return run_source(model, inputs, files.reference)
 
 
 def _check(
@@ -181,9 +184,16 @@ def _check(
     return compare_all(target, reference.result(), parse_tolerance(args.tolerance), args.excepts)
 
 
-def _report(args: argparse.Namespace, files: _Files, passed: bool) -> None:
+def _write(program: "Program", files: _Files) -> Path:
+    """Write the module and its weights; return the weight file."""
+    weights = files.weights if program["state"].startswith("TOP") else files.lowered_weights
+    program.write(files.mlir, weight_file=weights.name)
+    program.path = str(files.mlir)
+    return weights
+
+
+def _report(args: argparse.Namespace, written: list[Path], files: _Files, passed: bool) -> None:
     """Print what was written, and the next command."""
-    written = [files.model, files.mlir, files.weights]
     if args.test_input:
         written += [files.inputs, files.reference, files.result]
     print(f"wrote {', '.join(map(str, written))}")

@@ -1,0 +1,90 @@
+"""ONNX models for model_transform.py: simplified in a child process while the tool reads the flags."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepdown.cli.import_source import Sizes
+from stepdown.errors import ResourceError
+
+if TYPE_CHECKING:
+    from stepdown.dialects.program import Program
+    from stepdown.formats.onnx.loader import Model
+
+
+class OnnxSource:
+    """An ONNX model, cut and with its input shapes fixed as the flags say."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from stepdown.formats.onnx.simplify import Simplification
+
+        self._args = args
+        self._child = None
+        if not args.no_simplify:
+            self._child = Simplification(args.model_def, args.input_shapes, args.output_names)
+        self._model: Model | None = None
+
+    def __enter__(self) -> "OnnxSource":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child:
+            self._child.__exit__()
+
+    @property
+    def model(self) -> "Model":
+        """The model."""
+        from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx
+
+        if self._model is None:
+            self._model = load_onnx(self._args.model_def)
+            if self._args.output_names:
+                cut_outputs(self._model, self._args.output_names)
+            if self._args.input_shapes:
+                bind_input_shapes(self._model, self._args.input_shapes)
+        return self._model
+
+    @property
+    def inputs(self) -> Mapping[str, Sizes]:
+        """The shapes of the true inputs."""
+        from stepdown.formats.onnx.loader import input_shape, true_inputs
+
+        return {value.name: input_shape(value) for value in true_inputs(self.model)}
+
+    def prepare(self, written: Path) -> Path | None:
+        """Take what the simplification gave, tell what became of the graph, and write it."""
+        from stepdown.formats.onnx.simplify import counts_text
+
+        if self._child is not None:
+            source = self.model
+            self._model, problem = self._child.result(source)
+            if problem:
+                print(f"not simplified: {problem}; going on with the graph as it is", file=sys.stderr)
+            else:
+                print(f"simplified: {counts_text(source, self._model)}")
+        write_onnx(self.model, written)
+        return written
+
+    def program(self, name: str, attributes: Mapping[str, Mapping[str, Any]]) -> "Program":
+        """Import."""
+        from stepdown.formats.onnx.importer import import_model
+
+        return import_model(self.model, name, attributes)
+
+    def reference_of(self, program: "Program", written: Path) -> Path:
+        """Return the model that was written."""
+        return written
+
+
+def write_onnx(model: "Model", path: Path) -> None:
+    """Write a model, atomically."""
+    from stepdown.files.atomic import atomic_path
+
+    try:
+        raw = model.SerializeToString()
+    except Exception as error:  # protobuf raises its own, from 2 GiB on
+        raise ResourceError(f"the model cannot be written ({error})", str(path)) from error
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(raw)

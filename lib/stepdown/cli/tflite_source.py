@@ -1,0 +1,63 @@
+"""TFLite models for model_transform.py: LiteRT is the reference, the file itself what it runs."""
+
+import argparse
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepdown.cli.import_source import Sizes
+from stepdown.errors import InputError
+
+if TYPE_CHECKING:
+    from stepdown.dialects.program import Program
+    from stepdown.formats.tflite.model import Model
+
+
+class TfliteSource:
+    """A TFLite model, its input shapes as the flags say or as the file states."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+
+    def __enter__(self) -> "TfliteSource":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to release."""
+
+    @cached_property
+    def model(self) -> "Model":
+        """The model."""
+        from stepdown.formats.tflite.loader import load_tflite
+
+        return load_tflite(self._args.model_def)
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Sizes]:
+        """The shapes of the inputs; a size that the file leaves open is the one it states beside that."""
+        names = [self.model.main.tensors[i].name for i in self.model.main.inputs]
+        stated = [self.model.main.tensors[i].shape for i in self.model.main.inputs]
+        wanted = self._args.input_shapes or stated
+        if len(wanted) != len(names):
+            listed = ", ".join(names) or "none"
+            raise InputError(f"{len(wanted)} shapes for the {len(names)} inputs ({listed})", "--input_shapes")
+        return dict(zip(names, wanted, strict=True))
+
+    def prepare(self, written: Path) -> Path | None:
+        """Return the file: nothing is prepared."""
+        return Path(self._args.model_def)
+
+    def program(self, name: str, attributes: Mapping[str, Mapping[str, Any]]) -> "Program":
+        """Import, and choose layouts; tells how many transposes that left."""
+        from stepdown.formats.tflite.importer import import_tflite
+        from stepdown.transforms.layout import Layout
+
+        shapes = {n: [size or 1 for size in shape] for n, shape in self.inputs.items()}
+        program = import_tflite(self.model, name, attributes, shapes, self._args.output_names, self._args.requantize)
+        Layout().run(program)
+        return program
+
+    def reference_of(self, program: "Program", written: Path) -> Path:
+        """Return the file."""
+        return Path(self._args.model_def)
