@@ -55,8 +55,9 @@ class TensorOp(Operation):
 
     @classmethod
     def build(
-        cls, names: str | Sequence[str], operands: Sequence[SSAValue], internal: bool = False, **attributes: Any
-    ) -> Self:
+        cls, names: str | Sequence[str], operands: Sequence[SSAValue], internal: bool | Sequence[bool] = False,
+        **attributes: Any,
+    ) -> Self:  # fmt: skip
         """Make the op that computes the tensors `names`; result types are inferred.
 
         Raises:
@@ -171,15 +172,18 @@ _INTERNAL, _LAYOUT = "internal", "layout "
 
 
 def location(
-    names: Sequence[str], fused: Sequence[str] = (), internal: bool = False, layouts: Sequence[Order] = ()
-) -> NameLoc | FusedLoc:
+    names: Sequence[str], fused: Sequence[str] = (), internal: bool | Sequence[bool] = False,
+    layouts: Sequence[Order] = (),
+) -> NameLoc | FusedLoc:  # fmt: skip
     """Return the location of an op that makes the tensors `names` and swallowed the tensors `fused`.
 
+    `internal` says of all names, or of each, that the source model does not have the tensor.
     `layouts`, where given, has one order a name: the one that brings the tensor back to the source model's layout.
     """
     orders = layouts or [()] * len(names)
-    swallowed = [NameLoc(StringAttr(name), _marks(internal, ())) for name in dict.fromkeys(fused)]
-    own = [NameLoc(StringAttr(n), _marks(internal, order)) for n, order in zip(names, orders, strict=True)]
+    inside = [internal] * len(names) if isinstance(internal, bool) else list(internal)
+    swallowed = [NameLoc(StringAttr(name), _marks(all(inside), ())) for name in dict.fromkeys(fused)]
+    own = [NameLoc(StringAttr(n), _marks(i, order)) for n, i, order in zip(names, inside, orders, strict=True)]
     places = [*swallowed, *own]
     return places[0] if len(places) == 1 else FusedLoc(ArrayAttr(places), NoneAttr())
 
@@ -205,8 +209,18 @@ def is_identity(order: Order) -> bool:
 
 
 def is_internal(op: Operation) -> bool:
-    """Tell whether the tensors of `op` are not in the source model."""
-    return _INTERNAL in _marks_of(_places(op)[-1])
+    """Tell whether no tensor of `op` is in the source model."""
+    return all(internals_of(op))
+
+
+def internals_of(op: Operation) -> list[bool]:
+    """Return, by result, whether the source model does not have the tensor."""
+    return [_INTERNAL in _marks_of(p) for p in _places(op)[-max(1, len(op.results)) :]]
+
+
+def internal_of(value: SSAValue) -> bool:
+    """Tell whether the source model does not have the tensor."""
+    return internals_of(value.owner)[_place_of(value)] if isinstance(value.owner, Operation) else False
 
 
 def layouts_of(op: Operation) -> list[Order]:
@@ -242,7 +256,7 @@ def absorb(op: Operation, swallowed: Sequence[str]) -> None:
     """Note in the location of `op` that it also stands for the tensors `swallowed`."""
     names = names_of(op)
     fused = [n for n in (*swallowed, *fused_of(op)) if n not in names]
-    op.location = location(names, fused, is_internal(op), layouts_of(op))
+    op.location = location(names, fused, internals_of(op), layouts_of(op))
 
 
 def rename(op: Operation, names: Sequence[str]) -> None:

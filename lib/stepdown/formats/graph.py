@@ -173,10 +173,11 @@ class Node:
         return self._emit(op, [self.tensor_name(self.outputs[index])], operands, False, attributes, index)[0]
 
     def emit_all(self, op: type[TensorOp], *operands: SSAValue, **attributes: Any) -> list[SSAValue]:
-        """Emit an op with all its results; one that the node has no name for is called `<output>/<number>`."""
+        """Emit an op with all its results; one that the node has no name for is internal, `<output>/<number>`."""
         names = [self.tensor_name(name) if name else f"{self.name}/{i}" for i, name in enumerate(self.outputs)]
         names += [f"{self.name}/{i}" for i in range(len(names), op.results_count)]
-        return self._emit(op, names, operands, False, attributes)
+        unnamed = [not name for name in self.outputs] + [True] * (len(names) - len(self.outputs))
+        return self._emit(op, names, operands, unnamed, attributes)
 
     def part(self, label: str, op: type[TensorOp], *operands: SSAValue, **attributes: Any) -> SSAValue:
         """Emit an intermediate that the source has no name for; it is called `<output>/<label>` and marked internal."""
@@ -199,7 +200,7 @@ class Node:
         op: type[TensorOp],
         names: list[str],
         operands: Sequence[SSAValue],
-        internal: bool,
+        internal: bool | Sequence[bool],
         attributes: Mapping[str, Any],
         first: int = 0,
     ) -> list[SSAValue]:
@@ -207,7 +208,7 @@ class Node:
             made = op.build(names, list(operands), internal, **attributes)
         except VerifyException as error:
             raise self.refuse(str(error)) from None
-        stored = self._quantised(made, internal, first)
+        stored = self._quantised(made, internal is True, first)
         folded = self._fold(made)
         if folded is not None:
             made.drop_all_references()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from xdsl.ir import SSAValue
 
-from stepdown.dialects.op import TensorOp, fused_of, is_internal, layout_of, value_name
+from stepdown.dialects.op import TensorOp, fused_of, internal_of, layout_of, value_name
 from stepdown.dialects.program import Program, argument_name, read_program
 from stepdown.dialects.types import DTYPES, quant_of, shape_of, storage_of
 from stepdown.errors import InputError
@@ -125,7 +125,7 @@ def tensor_info(value: SSAValue) -> TensorInfo:
     op, params = value.owner, quant_of(value)
     assert isinstance(op, TensorOp)
     named = TensorInfo(
-        storage_of(value), fused=tuple(fused_of(op)), view_of=_view_of(value), internal=is_internal(op),
+        storage_of(value), fused=tuple(fused_of(op)), view_of=_view_of(value), internal=internal_of(value),
         layout=_layout_name(layout_of(value)),
     )  # fmt: skip
     if params is None:

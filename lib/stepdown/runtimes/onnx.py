@@ -128,7 +128,7 @@ class OnnxRunner:
 
 
 def _tensor_names(model: "onnx.ModelProto") -> dict[str, str]:
-    """Return, by its name in the file, what each used output of a node is called; constants are left out."""
+    """Return, by its name in the file, what each output of a used node is called; constants are left out."""
     from stepdown.formats.onnx.loader import node_reads
 
     graph = model.graph
@@ -139,8 +139,9 @@ def _tensor_names(model: "onnx.ModelProto") -> dict[str, str]:
         output: output if ours else f"{output}_{node.op_type}"
         for node in graph.node
         if node.op_type != "Constant"
+        if used.intersection(node.output)
         for output in node.output
-        if output in used and output and not (ours and INTERNAL in output)
+        if output and not (ours and INTERNAL in output)
     }
     return names | {name: f"{name}_Identity" for name in ends if name not in names}
 

@@ -16,7 +16,17 @@ import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepdown.dialects.op import TensorOp, absorb, fused_of, is_internal, layout_of, layouts_of, location, names_of
+from stepdown.dialects.op import (
+    TensorOp,
+    absorb,
+    fused_of,
+    internals_of,
+    is_internal,
+    layout_of,
+    layouts_of,
+    location,
+    names_of,
+)
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import is_none, storage_of_dtype, tensor
@@ -99,7 +109,7 @@ class Rewriter:
         made = by.create(operands=operands, result_types=[r.type for r in op.results], attributes=encoded)
         names = names_of(op)
         carried = [n for gone in swallowed for n in tensors_of(gone)] + fused_of(op)
-        made.location = location(names, [n for n in carried if n not in names], is_internal(op), layouts_of(op))
+        made.location = location(names, [n for n in carried if n not in names], internals_of(op), layouts_of(op))
         self._insert(made, op)
         for old, new in zip(op.results, made.results, strict=True):
             self._forward(old, new)

@@ -48,9 +48,9 @@ def test_names_and_types(tmp_path: Path) -> None:
     outputs = {"y": TensorProto.FLOAT, "whole": TensorProto.INT64, "large": TensorProto.BOOL}
     runner = open_runner(model_file(tmp_path, nodes, outputs))
     dumped = runner.run({"x": np.arange(4.0)}, "all")
-    assert list(dumped) == ["x", "sum_Add", "whole_Cast", "large_Greater", "left_Split", "y_Neg"]
+    assert list(dumped) == ["x", "sum_Add", "whole_Cast", "large_Greater", "left_Split", "unused_Split", "y_Neg"]
     types = [runner.metadata.tensors[name].type for name in dumped]
-    assert types == ["f32", "f32", "i64", "i1", "f32", "f32"]
+    assert types == ["f32", "f32", "i64", "i1", "f32", "f32", "f32"]
 
 
 def test_open_sizes(tmp_path: Path) -> None:

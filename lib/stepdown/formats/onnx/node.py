@@ -81,6 +81,10 @@ class InnerNode(Node):
         names += [f"{self.name}/{i}" for i in range(len(names), op.results_count)]
         return self._emit(op, names, operands, True, attributes)
 
+    def output(self, index: int, op: type[TensorOp], *operands: SSAValue, **attributes: object) -> SSAValue:
+        """Emit the op that makes the node's output `index`, marked internal."""
+        return self._emit(op, [self.tensor_name(self.outputs[index])], operands, True, attributes, index)[0]
+
     def alias(self, value: SSAValue, index: int = 0) -> SSAValue:
         """Return `value`: a name that is not seen from outside is not worth noting."""
         return value

@@ -8,14 +8,24 @@ import numpy as np
 from xdsl.ir import Attribute, SSAValue
 
 from stepdown.chips import Chip
-from stepdown.dialects.op import TensorOp, fused_of, is_internal, layout_of, layouts_of, location, names_of, value_name
+from stepdown.dialects.op import (
+    TensorOp,
+    fused_of,
+    internals_of,
+    is_internal,
+    layout_of,
+    layouts_of,
+    location,
+    names_of,
+    value_name,
+)
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Weight
 from stepdown.dialects.tpu import TPU_OPS, Convert, Rescale
-from stepdown.dialects.types import NONE, is_float, is_none, quant_of, range_of, shape_of, storage_of, tensor
+from stepdown.dialects.types import NONE, is_none, is_real, quant_of, range_of, shape_of, storage_of, tensor
 from stepdown.errors import InputError
 from stepdown.numerics.floats import bf16_bits, round_bf16
-from stepdown.numerics.quantize import QuantParams, asymmetric, quantize, symmetric
+from stepdown.numerics.quantize import QuantParams, asymmetric, dequantize, quantize, symmetric
 from stepdown.numerics.rescale import multiplier_shift
 
 Element = str | QuantParams
@@ -43,7 +53,9 @@ class Lowering:
     # --- types
 
     def params(self, value: SSAValue) -> QuantParams | None:
-        """Return the parameters a TOP value is quantised with: its constant's or its calibrated range's."""
+        """Return the parameters a TOP value is quantised with: those of its type, its constant or calibrated range."""
+        if given := quant_of(value):
+            return given
         constant = self.constant(value)
         if constant is not None:
             low, high = float(constant.min(initial=0.0)), float(constant.max(initial=0.0))
@@ -67,6 +79,11 @@ class Lowering:
 
     def constant(self, value: SSAValue) -> np.ndarray | None:
         """Return the float array of a weight, None for any other value."""
+        stored, params = self.stored(value), quant_of(value)
+        return stored if stored is None or params is None else dequantize(stored, params)
+
+    def stored(self, value: SSAValue) -> np.ndarray | None:
+        """Return the array of a weight as it is stored, None for any other value."""
         return self.top.weights[value.owner.key] if isinstance(value.owner, Weight) else None
 
     # --- values
@@ -135,6 +152,8 @@ class Lowering:
 
     def _convert(self, value: SSAValue, element: Element) -> SSAValue:
         constant = self.constant(value)
+        if constant is not None and element == quant_of(value):
+            return self.weight(f"{value_name(value)}_{storage_of(value)}", self.top.weights[value.owner.key], element)  # type: ignore[union-attr]
         if constant is not None:
             return self._constant(value_name(value), constant, element)
         source = self.made[value][self.native[value]]
@@ -170,7 +189,7 @@ class Lowering:
         assert isinstance(owner, TensorOp)
         if isinstance(element, QuantParams):
             new = [self._free_name(f"{n}_{storage_of(source)}") if n == name else n for n in names_of(owner)]
-            owner.location = location(new, fused_of(owner), is_internal(owner), layouts_of(owner))
+            owner.location = location(new, fused_of(owner), internals_of(owner), layouts_of(owner))
         else:
             name = self._free_name(f"{value_name(source)}_{element}")
         internal = is_internal(value.owner)  # type: ignore[arg-type]
@@ -191,5 +210,5 @@ class Lowering:
 
 
 def element_for(value: SSAValue, wanted: Element) -> Element:
-    """Return `wanted` for a float tensor; truth values, indices and an absent operand keep their type."""
-    return wanted if is_none(value) or is_float(value) else storage_of(value)
+    """Return `wanted` for a tensor of real numbers; truth values, indices and an absent operand keep their type."""
+    return wanted if is_none(value) or is_real(value) else storage_of(value)

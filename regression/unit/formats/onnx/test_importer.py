@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from stepdown.dialects.op import fused_of, is_internal
+from stepdown.dialects.op import fused_of, internal_of, is_internal, value_name
 from stepdown.dialects.program import Program, read_program
-from stepdown.dialects.text import print_module, verify
+from stepdown.dialects.text import parse_module, print_module, verify
 from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.formats.onnx.importer import import_model
 from stepdown.runtimes.mlir import MlirRunner
@@ -53,15 +53,15 @@ X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 def test_all_unsupported_operators_are_listed_with_counts_and_reasons() -> None:
     nodes = [
-        node("Loop", ["x"], ["a"]), node("Relu", ["a"], ["b"]), node("Loop", ["b"], ["c"]),
+        node("StringConcat", ["x"], ["a"]), node("Relu", ["a"], ["b"]), node("StringConcat", ["b"], ["c"]),
         node("Wavelet", ["c"], ["d"], domain="com.acme"), node("Relu", ["c"], ["f"], domain="com.acme"),
         node("RandomNormal", [], ["e"], shape=[1]),
     ]  # fmt: skip
     with pytest.raises(UnsupportedModel) as caught:
         import_model(model(nodes, outputs=["d"]), "net")
     text = str(caught.value)
-    assert text.startswith("unsupported operators: Loop ×2, RandomNormal ×1 (its result differs from run to run;")
-    assert "com.acme.Relu ×1, com.acme.Wavelet ×1" in text
+    assert text.startswith("unsupported operators: RandomNormal ×1 (its result differs from run to run;")
+    assert "StringConcat ×2 (strings are not supported), com.acme.Relu ×1, com.acme.Wavelet ×1" in text
     assert "\n" not in text
 
 
@@ -212,6 +212,13 @@ def test_outputs_left_out_do_not_move_the_others() -> None:
     results = MlirRunner(program).run({"x": X})
     assert results["y_TopK"].tolist() == [[2], [2]]
     assert results["z_TopK"].tolist() == [[2], [5]]
+
+
+def test_results_without_a_name_are_internal() -> None:
+    program = imported([node("TopK", ["x", "k"], ["", "y"])], k=np.array([1]))
+    internal = {value_name(r): internal_of(r) for r in program.ops[-1].results}
+    assert internal == {"y_TopK/0": True, "y_TopK": False}
+    assert parse_module(print_module(program.module)).is_structurally_equivalent(program.module)
 
 
 def test_parts_of_a_node_are_internal() -> None:
