@@ -3,8 +3,10 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from stepdown.errors import InputError, StepError
@@ -79,23 +81,36 @@ def _onnx_outline(path: str, shapes: Shapes) -> "Outline":
     return outline_of_onnx(model)
 
 
-def _onnx_program(path: str, shapes: Shapes) -> "Program":
-    """Import as model_transform.py does, without writing anything."""
-    from stepdown.formats.onnx.importer import import_model
-    from stepdown.formats.onnx.loader import bind_input_shapes, load_onnx
-    from stepdown.formats.onnx.simplify import Simplification
-    from stepdown.transforms.canonicalize import Canonicalize
+def imported(path: str, shapes: Shapes) -> "Program":
+    """Import a model of any format as model_transform.py does by default, without leaving a file."""
+    from stepdown.cli import model_transform
+    from stepdown.cli.import_source import finish_program, open_source
 
-    with Simplification(path, shapes) as child:
-        source = load_onnx(path)
-        if shapes:
-            bind_input_shapes(source, shapes)
-        model, problem = child.result(source)
-    if problem:
-        print(f"not simplified: {problem}; going on with the graph as it is", file=sys.stderr)
-    program = import_model(model, Path(path).stem)
-    Canonicalize().run(program)
+    name = Path(path).stem
+    flags = model_transform.parser().parse_args(["--model_name", name, "--model_def", path, "--mlir", f"{name}.mlir"])
+    flags.input_shapes = list(shapes)
+    with TemporaryDirectory() as folder, redirect_stdout(sys.stderr), open_source(flags) as source:
+        source.prepare(Path(folder) / "prepared")
+        program = source.program(name, {})
+        finish_program(program)
     return program
+
+
+def imported_outline(path: str, shapes: Shapes) -> "Outline":
+    """Return the outline of the program that a model is imported as."""
+    from stepdown.formats.program_outline import outline_of_program
+
+    return outline_of_program(imported(path, shapes))
+
+
+def _tflite_outline(path: str, shapes: Shapes) -> "Outline":
+    """Return the operators as they are; with other shapes than the file states, those of the imported module."""
+    if shapes:
+        return imported_outline(path, shapes)
+    from stepdown.formats.tflite.loader import load_tflite
+    from stepdown.formats.tflite.outline import outline_of_tflite
+
+    return outline_of_tflite(load_tflite(path))
 
 
 def _mlir_outline(path: str, shapes: Shapes) -> "Outline":
@@ -117,6 +132,7 @@ def _refuse_shapes(path: str, shapes: Shapes) -> None:
 
 
 KINDS = {
-    ".onnx": Kind("ONNX model", _onnx_outline, _onnx_program),
+    ".onnx": Kind("ONNX model", _onnx_outline, imported),
+    ".tflite": Kind("TFLite model", _tflite_outline, imported),
     ".mlir": Kind("MLIR module", _mlir_outline, _mlir_program),
 }
