@@ -85,7 +85,7 @@ def _named_output(state: Graph, name: str, taken: set[SSAValue]) -> SSAValue:
     value, alias = state.values[name], state.aliases.get(name)
     owner = value.owner
     if isinstance(owner, Weight | Input) or value in taken:
-        return state.copy(value, alias or f"{name}_Identity")
+        return state.copy(value, alias or state.copy_name(name, value))
     if alias and isinstance(owner, TensorOp) and len(owner.results) == 1:
         rename(owner, [alias])
     return value

@@ -62,6 +62,10 @@ class Graph:
         made = self.program.add(Reshape.build(name, [value], shape=shape_of(value)))
         return self.retyped(made, quant_of(value))
 
+    def copy_name(self, name: str, value: SSAValue) -> str:
+        """Return what the copy is called that makes `value` the network's output `name`."""
+        return f"{name}_Identity"
+
     def retyped(self, value: SSAValue, params: QuantParams | None) -> SSAValue:
         """Return a new value, stored with `params` from now on where they are given."""
         return Rewriter.replace_value_with_new_type(value, tensor(shape_of(value), params)) if params else value

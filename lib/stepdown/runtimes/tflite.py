@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KERNELS = ("reference", "optimized", "xnnpack")
 OPEN_LIMIT_S = 300.0
+MISSING_KERNEL = "Didn't find op for builtin opcode "
 
 
 class TfliteRunner:
@@ -39,7 +40,19 @@ class TfliteRunner:
         self._dumped: dict[str, TensorInfo] = {}
         self._check_types()
         self._child = _Child(self.path)
-        self._ask("open", os.path.abspath(path), self._options.kernels, self._options.threads, limit_s=OPEN_LIMIT_S)
+        self.kernels = self._open(self._options.kernels)
+
+    def _open(self, kernels: str) -> str:
+        """Load the model; where the reference kernels lack an operator the optimized ones run it, which is told."""
+        request = ("open", os.path.abspath(self.path), kernels, self._options.threads)
+        said, answer = self._child.ask(request, OPEN_LIMIT_S)
+        if said != "ok" and kernels == "reference" and MISSING_KERNEL in answer:
+            operator = answer.partition(MISSING_KERNEL)[2].split("'")[1]
+            print(f"LiteRT has no reference kernel of {operator}: its optimized kernels run", file=sys.stderr)
+            return self._open("optimized")
+        if said != "ok":
+            raise InputError(f"LiteRT cannot load it ({_one_line(answer)})", self.path)
+        return kernels
 
     @property
     def preprocessing(self) -> dict[str, dict[str, Any]]:
@@ -124,12 +137,11 @@ class TfliteRunner:
             if source.type not in self._dtypes:
                 raise UnsupportedModel(f"'{source.name}' holds {source.type}, not numbers", self.path)
 
-    def _ask(self, *request: Any, limit_s: float | None = None) -> Any:
-        said, answer = self._child.ask(request, limit_s)
-        if said == "ok":
-            return answer
-        doing = "load" if request[0] == "open" else "run"
-        raise InputError(f"LiteRT cannot {doing} it ({_one_line(answer)})", self.path)
+    def _ask(self, *request: Any) -> Any:
+        said, answer = self._child.ask(request, None)
+        if said != "ok":
+            raise InputError(f"LiteRT cannot run it ({_one_line(answer)})", self.path)
+        return answer
 
 
 class _Child:

@@ -119,4 +119,4 @@ def batch_matmul(node: Node) -> SSAValue:
     if node.attribute("AdjX", False):
         rank = len(shape_of(left))
         left = node.part("left", Transpose, left, order=[*range(rank - 2), rank - 1, rank - 2])
-    return node.emit(MatMul, left, right, right_transpose=bool(node.attribute("AdjY", False)))
+    return node.emit(MatMul, left, right, node.graph.none, right_transpose=bool(node.attribute("AdjY", False)))

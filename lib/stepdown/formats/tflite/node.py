@@ -11,6 +11,7 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.top.activation import Clip, Relu
 from stepdown.dialects.top.elementary import Tanh
 from stepdown.dialects.top.move import Reshape, Transpose
+from stepdown.dialects.top.source import Weight
 from stepdown.dialects.types import quant_of, shape_of
 from stepdown.formats import graph
 from stepdown.numerics.quantize import QuantParams, dequantize
@@ -36,6 +37,10 @@ class Graph(graph.Graph):
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         self._real: dict[SSAValue, SSAValue] = {}
+
+    def copy_name(self, name: str, value: SSAValue) -> str:
+        """Return the output's own name where nothing else is called so: a constant is no tensor of the program."""
+        return name if isinstance(value.owner, Weight) else f"{name}_copy"
 
     def real(self, value: SSAValue) -> SSAValue:
         """Return a constant as float32: dequantised, or widened from float16; any other value as it is."""

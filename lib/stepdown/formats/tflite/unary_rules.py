@@ -88,8 +88,8 @@ def cast(node: Node) -> SSAValue:
 @rule("SOFTMAX")
 def softmax(node: Node) -> SSAValue:
     """Softmax of Beta · x along the last dimension."""
-    beta, value = float(node.attribute("Beta", 1.0)), node.given(0)
-    if beta == 1.0 or beta == 0.0:  # files that leave Beta out mean 1
+    beta, value = float(node.attribute("Beta", 0.0)), node.given(0)
+    if beta == 1.0:
         return node.emit(Softmax, value, axis=-1)
     if node.params:
         raise node.refuse(f"has the factor {beta:g} and integers")

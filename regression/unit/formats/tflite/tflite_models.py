@@ -81,22 +81,19 @@ def model(
     return bytes(builder.Output())
 
 
-def reference(content: bytes, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return every tensor of one run on LiteRT's reference kernels; only quantised and float results have one."""
-    return Reference(content).run(arrays)
+def reference(content: bytes, arrays: Mapping[str, np.ndarray], kernels: str = "BUILTIN_REF") -> dict[str, np.ndarray]:
+    """Return every tensor of one run on LiteRT's reference kernels, or on others."""
+    return Reference(content, kernels).run(arrays)
 
 
 class Reference:
     """LiteRT's reference kernels, every tensor kept."""
 
-    def __init__(self, content: bytes) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        self._interpreter = Interpreter(
-            model_content=content,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
-        )
+    def __init__(self, content: bytes, kernels: str = "BUILTIN_REF") -> None:
+        try:
+            self._interpreter = _interpreter(content, kernels)
+        except ValueError:  # a few operators have no kernel among the reference ones
+            self._interpreter = _interpreter(content, "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
         self._interpreter.allocate_tensors()
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -111,6 +108,16 @@ class Reference:
             except ValueError:  # a temporary tensor of a kernel, or one without values
                 continue
         return found
+
+
+def _interpreter(content: bytes, kernels: str) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    return Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=OpResolverType[kernels],
+        experimental_preserve_all_tensors=True,
+    )
 
 
 def _tensor(tensor: Tensor, index: int) -> Any:
