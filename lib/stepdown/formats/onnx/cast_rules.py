@@ -48,6 +48,8 @@ def cast(node: Node) -> SSAValue:
 @rule("CastLike")
 def cast_like(node: Node) -> SSAValue:
     """Cast to the type of the second operand. Source: ONNX CastLike-25."""
+    if narrow := node.graph.narrow.get(node.value(1)):
+        raise node.refuse(f"makes elements of type {narrow}")
     return _cast(node, node.storage(1))
 
 

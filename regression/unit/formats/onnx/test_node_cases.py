@@ -1,4 +1,4 @@
-"""Every ONNX backend node test whose operators we know passes, or is refused for a reason listed here."""
+"""Every ONNX backend node test passes, or is refused by name, as docs/supported_ops.md says."""
 
 import random
 import re
@@ -7,24 +7,25 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from bench import supported_ops
 from formats.onnx.mutations import damage
 from formats.onnx.node_cases import (
+    AS_ONNXRUNTIME,
+    Ending,
     bind,
     cases,
-    cases_of,
-    expanded_cases,
+    cases_by_operator,
+    ending_of,
     import_case,
     inputs_of,
-    run_case,
-    run_on_onnxruntime,
-)  # fmt: skip
+    operators,
+)
 
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.onnx.importer import import_model, refuse_unsupported
-from stepdown.formats.onnx.rules import RULES
+from stepdown.formats.onnx.rules import REASONS, RULES
 
 refuse_unsupported([])  # fills RULES
-EXPANDED_PARTS = 16
 
 # Cases that must be refused, and what the refusal must say.
 REFUSED = {
@@ -34,25 +35,21 @@ REFUSED = {
     r"(INT|int)[24](_|$)": r"elements of type U?u?(INT|int)[24]",
     r"batchnorm_.*_training_mode|training_dropout": r"training is not supported",
     r"equal_string": r"elements of type STRING",
-    r"identity_(sequence|opt)": r"is not a tensor",
-    r"if_(seq|opt)|loop13_seq|loop16_seq|sequence_map": r"is not a tensor|(of tensors|optional values) are not",
+    r"if_(seq|opt)|sequence_map_.*_expanded": r"(sequences of tensors|optional values) are not supported",
     r"maxpool_with_argmax": r"the output Indices is not supported",
 }
 
-# Cases whose expected values contradict the text of the standard; there we give what onnxruntime gives.
-AS_ONNXRUNTIME = {
-    r"resize_downsample_scales_(linear|cubic)_align_corners": "align the corners with a size that is not whole",
-}
 
-
-@pytest.mark.parametrize("op_type", sorted(RULES))
+@pytest.mark.parametrize("op_type", sorted({*RULES, *REASONS}))
 def test_operator(op_type: str, record_property: Callable[[str, object], None]) -> None:
-    record_property("node_cases", _run(cases_of(op_type)))
+    endings = _run(cases_by_operator().get(op_type, []))
+    record_property("node_cases", dict(Counter(ending.kind for ending in endings)))
+    row = supported_ops.onnx_row(op_type, endings)
+    assert row in supported_ops.DOCUMENT.read_text().splitlines(), f"run {supported_ops.COMMAND}: its row is now {row}"
 
 
-@pytest.mark.parametrize("part", range(EXPANDED_PARTS))
-def test_expanded(part: int, record_property: Callable[[str, object], None]) -> None:
-    record_property("node_cases", _run(expanded_cases()[part::EXPANDED_PARTS]))
+def test_every_operator_has_a_rule_or_a_reason() -> None:
+    assert not set(cases_by_operator()) - {*RULES, *REASONS}
 
 
 def test_tables_hold_nothing_else() -> None:
@@ -62,7 +59,7 @@ def test_tables_hold_nothing_else() -> None:
 
 def test_damaged_models_are_refused_in_one_line() -> None:
     rng, refused = random.Random(0), 0
-    small = [case for case in cases() if len(case.model.graph.node) < 6 and not _is_refused(case)]
+    small = [case for case in cases() if len(case.model.graph.node) < 6 and not _refusals(case)]
     for case in small:
         given = inputs_of(case)
         model = bind(case.model, given, import_case(case, given)[1])
@@ -77,36 +74,33 @@ def test_damaged_models_are_refused_in_one_line() -> None:
     assert refused > len(small) / 4
 
 
-def _run(chosen: Iterable[Any]) -> dict[str, int]:
+def _run(chosen: Iterable[Any]) -> list[Ending]:
     """Run cases; fail with a line for each one that does not end as it should, else return how they ended."""
-    failures, ended = [], Counter[str]()
+    failures, endings = [], []
     for case in chosen:
         try:
-            ended[_ending(case)] += 1
+            endings.append(_ending(case))
         except Exception as error:
             failures.append(f"{case.name}: {type(error).__name__}: {' '.join(str(error).split())}")
     if failures:
         pytest.fail("\n".join(failures), pytrace=False)
-    return dict(ended)
+    return endings
 
 
-def _ending(case: Any) -> str:
-    """Return "passed" or "refused". Raises what a case that ends otherwise raises."""
+def _ending(case: Any) -> Ending:
+    """Return how a case ended. Raises AssertionError where it should not have ended so."""
+    ending, wanted = ending_of(case), _refusals(case)
+    assert (ending.kind == "refused") == bool(wanted), f"{ending.kind}: {ending.reason}"
+    assert not wanted or any(re.search(message, ending.reason) for message in wanted), ending.reason
+    return ending
+
+
+def _refusals(case: Any) -> list[str]:
+    """Return what the refusal of a case may say; nothing where it must pass."""
     wanted = [message for pattern, message in REFUSED.items() if _matches(pattern, case)]
-    if wanted:
-        with pytest.raises(UnsupportedModel) as caught:
-            run_case(case)
-        assert any(re.search(message, str(caught.value)) for message in wanted), str(caught.value)
-        return "refused"
-    if any(_matches(pattern, case) for pattern in AS_ONNXRUNTIME):
-        run_case(case, run_on_onnxruntime(case))
-        return "as onnxruntime"
-    run_case(case)
-    return "passed"
-
-
-def _is_refused(case: Any) -> bool:
-    return any(_matches(pattern, case) for pattern in REFUSED)
+    wanted += [f"unsupported operators: .*{re.escape(op)} ×" for op in operators(case) if op not in RULES]
+    tensors = all(value.type.HasField("tensor_type") for value in case.model.graph.input)
+    return wanted if tensors else [*wanted, "is not a tensor"]
 
 
 def _matches(pattern: str, case: Any) -> bool:
