@@ -101,6 +101,11 @@ def is_float(value: SSAValue | Attribute) -> bool:
     return storage_of(value) in FLOATS
 
 
+def is_real(value: SSAValue | Attribute) -> bool:
+    """Tell whether a value or type stands for real numbers: floating point, or quantised."""
+    return quant_of(value) is not None or is_float(value)
+
+
 def storage_of_dtype(dtype: np.dtype) -> str:
     """Return the storage name of a numpy dtype.
 

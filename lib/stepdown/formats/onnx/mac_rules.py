@@ -7,6 +7,7 @@ from xdsl.ir import SSAValue
 
 from stepdown.dialects.top.arithmetic import Add, Mul
 from stepdown.dialects.top.mac import Conv, ConvTranspose, MatMul
+from stepdown.dialects.top.quantize import Dequantize
 from stepdown.formats.onnx.node import Node
 from stepdown.formats.onnx.rules import rule
 
@@ -107,12 +108,19 @@ def gemm(node: Node) -> SSAValue:
     right, transposed, alpha = _gemm_right(node, alpha)
     bias = node.constant_or_none(2)
     columns = node.shape(1)[0 if node.attribute("transB", 0) else 1]
+    if alpha == beta == 1.0 and _keeps_integers(node, columns):
+        return node.emit(MatMul, left, right, node.value(2), right_transpose=transposed)
     if alpha == 1.0 and (
         not node.has(2) or (bias is not None and bias.size in (1, columns) and bias.shape[:-1] in ((), (1,)))
     ):
         return node.emit(MatMul, left, right, _gemm_bias(node, bias, beta, columns), right_transpose=transposed)
     product = node.part("product", MatMul, left, right, node.graph.none, right_transpose=transposed)
     return _gemm_sum(node, product, alpha, beta)
+
+
+def _keeps_integers(node: Node, columns: int) -> bool:
+    """Tell whether the bias is a quantised constant, a value a column."""
+    return node.has(2) and node.shape(2) == (columns,) and isinstance(node.value(2).owner, Dequantize)
 
 
 def _gemm_right(node: Node, alpha: float) -> tuple[SSAValue, bool, float]:

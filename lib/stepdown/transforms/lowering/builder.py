@@ -38,7 +38,7 @@ class Lowering:
 
     top: Program
     program: Program
-    chip: Chip
+    chip: Chip | None
     asymmetric: bool
     made: dict[SSAValue, dict[Element, SSAValue]] = field(default_factory=dict)
     """TOP value → its TPU values by element type."""

@@ -8,7 +8,7 @@ from stepdown.dialects.op import Kind, TensorOp
 from stepdown.dialects.top import TopOp
 from stepdown.dialects.tpu import INTEGER_OPS, Lut, has_integer_code
 from stepdown.dialects.tpu.elementwise import AverageOp, MoveOp, PickOp, ProductOp, SumOp, SumReduceOp
-from stepdown.dialects.types import is_float, is_none, range_of, shape_of
+from stepdown.dialects.types import is_none, is_real, quant_of, range_of, shape_of
 from stepdown.errors import UnsupportedModel
 from stepdown.numerics.quantize import QuantParams, dequantize, quantize
 from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT, multipliers_shifts
@@ -23,9 +23,9 @@ def can_lower(state: Lowering, op: TensorOp) -> bool:
     """Tell whether `op` has integer code and every float tensor at it has a range."""
     if not has_integer_code(op) or (len(op.operands) > _MAX_ADDENDS and op.kind is Kind.ELTWISE):
         return False
-    values = [v for v in (*op.operands, *op.results) if not is_none(v) and is_float(v)]
-    known = all(range_of(v) is not None or state.constant(v) is not None for v in values)
-    return bool(values) and known and is_float(op.results[0])
+    values = [v for v in (*op.operands, *op.results) if not is_none(v) and is_real(v)]
+    known = all(range_of(v) or quant_of(v) or state.constant(v) is not None for v in values)
+    return bool(values) and known and is_real(op.results[0])
 
 
 def lower_integer(state: Lowering, op: TensorOp) -> None:
@@ -85,11 +85,12 @@ def _lower_sum_reduce(state: Lowering, op: TensorOp) -> None:
 def _lower_move(state: Lowering, op: TensorOp) -> None:
     """Move integers: the result takes the parameters of the one operand it moves.
 
-    Where several meet, or a number is written among them, all take the parameters of the result's own range.
+    Where several meet, or a number is written among them, all take the parameters of the result's own range; where
+    the result's type says its parameters, they take those.
     """
-    moved = [v for v in op.operands if not is_none(v) and is_float(v)]
+    moved = [v for v in op.operands if not is_none(v) and is_real(v)]
     alone = len(moved) == 1 and state.constant(moved[0]) is None and not any(getattr(op, name) for name in _fills(op))
-    params = state.params_of(moved[0] if alone else op.results[0])
+    params = quant_of(op.results[0]) or state.params_of(moved[0] if alone else op.results[0])
     operands = [state.get(v, element_for(v, params)) for v in op.operands]
     elements = [element_for(r, params) for r in op.results]
     state.emit(type(op).__name__, op, operands, elements, **_stored_fills(op, params))

@@ -5,7 +5,7 @@ from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.top.mac import Conv, ConvTranspose
-from stepdown.dialects.types import is_none
+from stepdown.dialects.types import is_none, quant_of
 from stepdown.errors import UnsupportedModel
 from stepdown.numerics.accumulate import ACCUMULATOR_MAX
 from stepdown.numerics.quantize import QuantParams, quantize_weight, weight_scales
@@ -23,6 +23,8 @@ def lower_mac(state: Lowering, op: TensorOp) -> None:
     if weight is None:
         second = state.params_of(op.operands[1])
         right, scales = state.get(op.operands[1], second), np.array([second.scale], np.float64)
+    elif given := quant_of(op.operands[1]):
+        right, scales = _given_weight(state, op, given, bias, source)
     else:
         right, scales = _weight(state, op, weight, bias, source)
     input_scale = float(source.scale)  # type: ignore[arg-type]
@@ -32,7 +34,7 @@ def lower_mac(state: Lowering, op: TensorOp) -> None:
     operands = [
         state.get(op.operands[0], source),
         right,
-        state.none if bias is None else state.weight(f"{name}_bias_i32", _quantized_bias(bias, accumulator_scales)),
+        state.none if bias is None else state.weight(f"{name}_bias_i32", _stored_bias(state, op, accumulator_scales)),
         state.weight(f"{name}_multiplier", multipliers),
         state.weight(f"{name}_shift", shifts),
     ]
@@ -76,6 +78,34 @@ def _weight(
     params = QuantParams(tuple(float(s) for s in scales), 0, "i8", axis)
     groups = op.group if isinstance(op, ConvTranspose) else 1
     return state.weight(f"{key}_i8", quantized, params), np.tile(scales, groups)
+
+
+def _given_weight(
+    state: Lowering, op: TensorOp, params: QuantParams, bias: np.ndarray | None, source: QuantParams
+) -> tuple[SSAValue, np.ndarray]:
+    """Append a weight that comes quantised, as it is; returns it and its scales.
+
+    Raises:
+        UnsupportedModel: its scales lie along another axis than the output channels, or sums could leave int32.
+    """
+    stored = state.stored(op.operands[1])
+    assert stored is not None
+    axis = _channel_axis(op, stored)
+    if params.axis not in (None, axis):
+        raise UnsupportedModel(f"its scales lie along axis {params.axis}, not {axis}", f"tensor '{op.tensor_name}'")
+    _check_accumulator(op, stored.astype(np.int64) - params.zero_point, axis, source)
+    groups = op.group if isinstance(op, ConvTranspose) and params.axis is not None else 1
+    return state.get(op.operands[1], params), np.tile(np.atleast_1d(params.scale), groups)
+
+
+def _stored_bias(state: Lowering, op: TensorOp, scales: np.ndarray) -> np.ndarray:
+    """Return the int32 bias at `scales`: as it is where it comes at those, up to the rounding of a float32."""
+    value = op.operands[2]
+    given, stored, bias = quant_of(value), state.stored(value), state.constant(value)
+    if given and given.type == "i32" and stored is not None and np.allclose(given.scale, scales, 1e-6, 0.0):
+        return stored
+    assert bias is not None
+    return _quantized_bias(bias, scales)
 
 
 def _channel_axis(op: TensorOp, weight: np.ndarray) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.top.source import Absent, Input, Weight
-from stepdown.dialects.types import DTYPES, storage_of
+from stepdown.dialects.types import DTYPES, quant_of, storage_of
 from stepdown.transforms.rewrite import Rewriter, elements_of, is_constant, pattern, returned
 
 MAX_FOLDED_BYTES = 64 << 20
@@ -18,6 +18,8 @@ def fold_constants(graph: Rewriter, op: TensorOp) -> bool:
         return False
     if any(map(returned, op.results)) or any(storage_of(r) == "bf16" for r in op.results):
         return False
+    if any(map(quant_of, op.operands)):
+        return False  # a constant of a quantised network keeps its integers
     arrays = [graph.constant(v) for v in op.operands]
     grown = sum(DTYPES[storage_of(r)].itemsize * elements_of(r.type) for r in op.results)
     grown -= sum(a.nbytes for a in arrays if a is not None)

@@ -1,0 +1,97 @@
+"""convert-quantized-to-tpu: from a network whose types are quantised already to the integers that compute it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stepdown.dialects.op import TensorOp
+from stepdown.dialects.program import Program, State, argument_name
+from stepdown.dialects.text import verify
+from stepdown.dialects.top.quantize import Dequantize, Quantize
+from stepdown.dialects.top.source import Absent, Input, Weight
+from stepdown.dialects.tpu import Convert, Rescale
+from stepdown.dialects.types import is_none, quant_of, storage_of
+from stepdown.errors import InputError
+from stepdown.numerics.quantize import QuantParams
+from stepdown.numerics.rescale import multiplier_shift
+from stepdown.transforms.base import Pass
+from stepdown.transforms.lowering.builder import Element, Lowering
+from stepdown.transforms.lowering.floating import lower_float
+from stepdown.transforms.lowering.integer import lower_integer
+
+
+@dataclass(frozen=True)
+class ConvertQuantizedToTpu(Pass):
+    """Lower a network that is quantised already, with its own parameters: profile=tosa."""
+
+    profile: str = "tosa"
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {"profile": ("tosa",)}
+
+    def run(self, program: Program) -> None:
+        """Replace the TOP program by the TPU program, which is for no chip yet.
+
+        Raises:
+            InputError: the module is in another state than TOP_QUANTIZED.
+        """
+        if program["state"] != State.TOP_QUANTIZED:
+            raise InputError(f"is in state {program['state']}, want a quantised TOP module", program.path)
+        state = Lowering(program, _empty(program), None, False)
+        for op in program.ops:
+            _lower(state, op)
+        _finish(state)
+        for key, value in {"chip": "", "mode": "INT8", "profile": self.profile, "state": State.TPU_LOWERED}.items():
+            state.program[key] = value
+        state.program["asymmetric"] = any(_has_zero_point(op) for op in state.program.ops)
+        verify(state.program.module, program.path)
+        program.become(state.program)
+
+
+def _empty(program: Program) -> Program:
+    arguments = {argument_name(op): op.operands[0].type for op in program.input_ops}
+    made = Program.empty(program.name, arguments, program["platform"])
+    made.path = program.path
+    return made
+
+
+def _lower(state: Lowering, op: TensorOp) -> None:
+    if isinstance(op, Weight | Absent):
+        return
+    if isinstance(op, Input):
+        index = [argument_name(i) for i in state.top.input_ops].index(argument_name(op))
+        state.emit("Input", op, [state.program.block.args[index]], [_element(op)])
+    elif isinstance(op, Quantize | Dequantize) and len(op.operands) == 1:
+        _lower_cast(state, op)
+    elif quant_of(op.results[0]):
+        lower_integer(state, op)
+    else:
+        lower_float(state, op, "f32")
+
+
+def _element(op: TensorOp) -> Element:
+    return quant_of(op.results[0]) or storage_of(op.results[0])
+
+
+def _lower_cast(state: Lowering, op: TensorOp) -> None:
+    """Quantise, dequantise, or bring stored integers to another scale."""
+    source, target = quant_of(op.operands[0]), quant_of(op.results[0])
+    operand = state.get(op.operands[0], source or "f32")
+    if source is None or target is None:
+        state.append(Convert, op, [operand], [target or "f32"], {})
+        return
+    multiplier, shift = multiplier_shift(float(source.scale) / float(target.scale))  # type: ignore[arg-type]
+    numbers = {"multiplier": multiplier, "shift": shift}
+    encoded = {name: Rescale.fields[name].encode(value) for name, value in numbers.items()}
+    state.append(Rescale, op, [operand], [target], encoded)
+
+
+def _finish(state: Lowering) -> None:
+    """Return the outputs as f32: a quantised one has its float view beside it."""
+    results = []
+    for value in state.top.results:
+        native = state.made[value][state.native[value]]
+        results.append(state.get(value, "f32") if quant_of(native) else native)
+    state.program.finish(results)
+
+
+def _has_zero_point(op: TensorOp) -> bool:
+    params = [quant_of(r) for r in op.results if not is_none(r)]
+    return any(isinstance(p, QuantParams) and p.zero_point for p in params)
