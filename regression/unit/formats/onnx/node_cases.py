@@ -21,6 +21,7 @@ from stepdown.dialects.types import shape_of
 from stepdown.errors import UnsupportedModel
 from stepdown.formats.onnx.importer import import_model
 from stepdown.formats.onnx.loader import node_reads
+from stepdown.formats.onnx.node import NARROW
 from stepdown.formats.onnx.rules import DEFAULT_DOMAINS
 from stepdown.runtimes.mlir import MlirRunner
 
@@ -135,8 +136,9 @@ def inputs_of(case: Any) -> dict[str, Any]:
 
 
 def import_case(case: Any, given: dict[str, Any]) -> tuple[Program, set[str]]:
-    """Return the program, and the inputs that had to be constant: those a rule asked for and empty ones."""
-    bound = {name for name, array in given.items() if isinstance(array, np.ndarray) and array.size == 0}
+    """Return the program, and the inputs that had to be constant: those a rule asked for, empty and narrow ones."""
+    arrays = {name: array for name, array in given.items() if isinstance(array, np.ndarray)}
+    bound = {name for name, array in arrays.items() if array.size == 0 or array.dtype.name in NARROW}
     while True:
         try:
             return import_model(bind(case.model, given, bound), case.name), bound
