@@ -1,7 +1,7 @@
 """Opening any kind of model file as an outline (model_tool.py): a row of `KINDS` a format."""
 
+import io
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def imported(path: str, shapes: Shapes) -> "Program":
     name = Path(path).stem
     flags = model_transform.parser().parse_args(["--model_name", name, "--model_def", path, "--mlir", f"{name}.mlir"])
     flags.input_shapes = list(shapes)
-    with TemporaryDirectory() as folder, redirect_stdout(sys.stderr), open_source(flags) as source:
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), open_source(flags) as source:
         source.prepare(Path(folder) / "prepared")
         program = source.program(name, {})
         finish_program(program)

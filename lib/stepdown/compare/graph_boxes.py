@@ -39,8 +39,9 @@ class Picture:
 
 def picture_of(outline: Outline) -> Picture:
     """Return the boxes and edges of a graph; constants are lines in the boxes that read them."""
-    sources = [*outline.inputs, *_body_inputs(outline)]
-    boxes = [Box(("input", *_tensor_lines(v)), v.type, True) for v in sources]
+    sources = [*outline.inputs, *outline.body_inputs]
+    boxes = [Box(("input", *_tensor_lines(v)), v.type, True) for v in outline.inputs]
+    boxes += [Box(("body input", *_tensor_lines(v)), v.type, True) for v in outline.body_inputs]
     place = {value: number for number, value in enumerate(sources)}
     edges: list[Edge] = []
     for node in outline.nodes:
@@ -52,12 +53,6 @@ def picture_of(outline: Outline) -> Picture:
             edges.append(Edge(place[value], len(boxes), 0, ""))
         boxes.append(Box((f"output {number}", *_tensor_lines(value)), value.type, True))
     return Picture(tuple(boxes), tuple(edges))
-
-
-def _body_inputs(outline: Outline) -> list[Value]:
-    made = {*outline.inputs, *outline.producers}
-    read = (value for node in outline.nodes for value in node.operands)
-    return list(dict.fromkeys(v for v in read if v is not None and v not in made and not isinstance(v, Constant)))
 
 
 def _edges(node: Node, place: dict[Value, int], target: int) -> Iterator[Edge]:

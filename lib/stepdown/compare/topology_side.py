@@ -28,7 +28,7 @@ class Side:
     def __init__(self, outline: Outline, ignore: Collection[str] = ()) -> None:
         self.outline = outline
         self.ignores_weights, self.ignores_attributes = "weights" in ignore, "attributes" in ignore
-        self.sources = [*outline.inputs, *_body_inputs(outline)]
+        self.sources = [*outline.inputs, *outline.body_inputs]
         self.results: list[tuple[Value, ...]] = [(v,) for v in self.sources] + [n.results for n in outline.nodes]
         self._place = {value: (v, i) for v, made in enumerate(self.results) for i, value in enumerate(made)}
         self.operands: list[list[Origin]] = [[] for _ in self.sources] + [self._operands(n) for n in outline.nodes]
@@ -83,13 +83,6 @@ class Side:
         attributes = () if self.ignores_attributes else (node.version, frozen(node.attributes))
         made = tuple(map(self.type_of, node.results)) if self.outline.typed else len(node.results)
         return (node.op, node.region, made, attributes)
-
-
-def _body_inputs(outline: Outline) -> list[Value]:
-    """Return the tensors that no node makes: the inputs of bodies, which the nodes that own the bodies read."""
-    made = {*outline.inputs, *outline.producers}
-    read = (value for node in outline.nodes for value in node.operands)
-    return list(dict.fromkeys(v for v in read if v is not None and v not in made and not isinstance(v, Constant)))
 
 
 def frozen(attributes: Mapping[str, Any]) -> Hashable:

@@ -116,6 +116,13 @@ class Outline:
         return list(dict.fromkeys(v for v in used if isinstance(v, Constant)))
 
     @property
+    def body_inputs(self) -> "list[Value]":
+        """The tensors that no node makes: the inputs of bodies, which the nodes that own the bodies read, and state."""
+        made = {*self.inputs, *self.producers}
+        read = (value for node in self.nodes for value in node.operands)
+        return list(dict.fromkeys(v for v in read if v is not None and v not in made and not isinstance(v, Constant)))
+
+    @property
     def producers(self) -> dict[Value, tuple[Node, int]]:
         """By tensor, the node that makes it and the number of the result."""
         return {value: (node, index) for node in self.nodes for index, value in enumerate(node.results)}
