@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 OPENERS: dict[str, str] = {
     ".onnx": "stepdown.cli.onnx_source:OnnxSource",
+    ".prototxt": "stepdown.cli.caffe_source:CaffeSource",
     ".tflite": "stepdown.cli.tflite_source:TfliteSource",
 }
 """By the suffix of a model file, the class that reads it for model_transform.py."""

@@ -25,6 +25,7 @@ examples:
       --resize_dims 256,256 --mean 123.675,116.28,103.53 --scale 0.0171,0.0175,0.0174 --pixel_format rgb \\
       --test_input cat.jpg --test_result mobilenet_v2_f32_outputs.npz --mlir mobilenet_v2.mlir
   model_transform.py --model_name mnist --model_def mnist_cnn.onnx --mlir mnist.mlir
+  model_transform.py --model_name lenet --model_def lenet.prototxt --model_data lenet.caffemodel --mlir lenet.mlir
 """
 
 
@@ -34,7 +35,10 @@ def parser() -> argparse.ArgumentParser:
         prog="model_transform.py", description="Import a model into the TOP dialect and check it.", epilog=EXAMPLES
     )
     tool.add_argument("--model_name", required=True, metavar="NAME", help="what the files written are called")
-    tool.add_argument("--model_def", required=True, metavar="FILE", help="the model to import: .onnx or .tflite")
+    tool.add_argument(
+        "--model_def", required=True, metavar="FILE", help="the model to import: .onnx, .tflite or .prototxt"
+    )
+    tool.add_argument("--model_data", default="", metavar="X.caffemodel", help="the weights of a .prototxt")
     tool.add_argument("--mlir", required=True, metavar="X.mlir", help="the file to write; others go beside it")
     tool.add_argument(
         "--input_shapes", "--input_shape", type=shapes, default=[], metavar="SHAPES",
@@ -127,7 +131,9 @@ def _checked(args: argparse.Namespace) -> _Files:
         raise InputError("does not end in .mlir", args.mlir)
     if (args.test_result or args.excepts) and not args.test_input:
         raise InputError("the check needs an input", "--test_result", "give --test_input too")
-    for path in (args.model_def, *args.test_input):
+    if args.model_data and not args.model_def.endswith(".prototxt"):
+        raise InputError("only a .prototxt has its weights in a file beside it", "--model_data", "drop it")
+    for path in _read_files(args):
         if not Path(path).is_file():
             raise InputError("is a directory" if Path(path).is_dir() else "no such file", path)
     files = _Files(Path(args.mlir), args.model_name, Path(args.test_result or _default_result(args)))
@@ -138,6 +144,10 @@ def _checked(args: argparse.Namespace) -> _Files:
     return files
 
 
+def _read_files(args: argparse.Namespace) -> list[str]:
+    return [path for path in (args.model_def, args.model_data, *args.test_input) if path]
+
+
 def _default_result(args: argparse.Namespace) -> Path:
     return Path(args.mlir).with_name(f"{args.model_name}_f32_outputs.npz")
 
@@ -146,7 +156,7 @@ def _check_clashes(args: argparse.Namespace, files: _Files) -> None:
     """Raise InputError where a file that is read would be overwritten; the prepared input may be its own source."""
     ours = (files.mlir, files.model, files.weights, files.lowered_weights, files.reference, files.result)
     written = {path.resolve() for path in ours}
-    for path in (args.model_def, *args.test_input):
+    for path in _read_files(args):
         if Path(path).resolve() in written:
             raise InputError("would be overwritten", path, "choose another --model_name or --test_result")
 

@@ -108,7 +108,7 @@ def mvn(node: Node) -> SSAValue:
 
 @rule("Normalize")
 def normalize(node: Node) -> SSAValue:
-    """Divide by √(Σ x² + eps) at each place, or over a whole sample, then scale by a blob. Source: SSD NormalizeLayer."""
+    """Divide by √(Σ x² + eps) at each place, or over a whole sample, scale by a blob. Source: SSD NormalizeLayer."""
     param, shape = node.message.norm_param, node.shape(0)
     node.expect_blobs(1)
     axes = list(range(1, len(shape))) if param.across_spatial else [1]
