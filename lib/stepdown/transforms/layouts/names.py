@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from xdsl.ir import SSAValue
 
-from stepdown.dialects.op import Order, TensorOp, fused_of, is_internal, value_name
+from stepdown.dialects.op import Order, TensorOp, fused_of, internal_of, value_name
 from stepdown.dialects.types import shape_of
-from stepdown.transforms.layouts.orders import channels_first, channels_last, identity, sequence
+from stepdown.transforms.layouts.orders import channels_first, channels_last, identity, own_order, sequence
 from stepdown.transforms.layouts.rules import Form
 from stepdown.transforms.layouts.views import Network, View, is_constant
 from stepdown.transforms.rewrite import returned, tensors_of
@@ -48,7 +48,7 @@ class Names:
 
     def displaced(self, root: SSAValue) -> bool:
         """Tell whether a copy has the name of a root: an output that is stored in another layout than its own."""
-        return self.copies.get((root, identity(len(shape_of(root))))) is root
+        return self.copies.get((root, own_order(root))) is root
 
     def fresh(self, root: SSAValue, order: Order | None) -> str:
         """Return an unused name for a root that is stored in an order; for one in another shape where that is None."""
@@ -99,11 +99,10 @@ class Names:
 
     def _adopt(self, root: SSAValue, left: list[SSAValue]) -> None:
         """Let an internal root take the name of a Transpose that is not written; the others are fused into it."""
-        maker = owner(root)
-        free = is_internal(maker) and len(maker.results) == 1 and not returned(root)
+        free = internal_of(root) and not returned(root)
         for value in left:
             view = self.network.views[value]
-            if free and root not in self.adopted and not is_internal(owner(value)) and self._fits(value, view):
+            if free and root not in self.adopted and not internal_of(value) and self._fits(value, view):
                 self.adopted[root] = value
                 self.fused.setdefault(root, []).extend(fused_of(owner(value)))
             elif not returned(value):
@@ -116,4 +115,4 @@ class Names:
 
 def _rank(value: SSAValue) -> tuple[bool, bool]:
     """Sort outputs first, then tensors of the source model."""
-    return not returned(value), is_internal(owner(value))
+    return not returned(value), internal_of(value)

@@ -8,13 +8,18 @@ from xdsl.ir import Attribute, SSAValue
 
 from stepdown.dialects.op import Order
 from stepdown.dialects.quant import UniformType
-from stepdown.dialects.types import Shape, quant_of, shape_of
+from stepdown.dialects.types import Shape, is_none, quant_of, shape_of
 from stepdown.numerics.quantize import QuantParams
 
 
 def identity(rank: int) -> Order:
     """Return the order that leaves every dimension in its place."""
     return tuple(range(rank))
+
+
+def own_order(value: SSAValue) -> Order:
+    """Return the order of a value's dimensions as they are; () for an absent operand."""
+    return () if is_none(value) else identity(len(shape_of(value)))
 
 
 def channels_first(rank: int) -> Order:

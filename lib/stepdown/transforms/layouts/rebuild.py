@@ -8,13 +8,13 @@ import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, SSAValue
 
-from stepdown.dialects.op import Order, TensorOp, absorb, fused_of, is_internal, layout_of, location, value_name
+from stepdown.dialects.op import Order, TensorOp, absorb, fused_of, internal_of, layout_of, location, value_name
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.move import Reshape, Transpose
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import Shape, is_none, shape_of
 from stepdown.transforms.layouts.names import Names, owner
-from stepdown.transforms.layouts.orders import compose, identity, inverse, moved_type, relative, sequence
+from stepdown.transforms.layouts.orders import compose, identity, inverse, moved_type, own_order, relative, sequence
 from stepdown.transforms.layouts.rules import Form, Want
 from stepdown.transforms.layouts.views import Network, is_constant, seen
 from stepdown.transforms.rewrite import tensors_of
@@ -98,7 +98,7 @@ class _Rebuilt:
             op.location = location([self.names.fresh(root, order)], internal=True)
         else:
             fused = [] if value is root else fused_of(owner(value))
-            op.location = location([value_name(value)], fused, is_internal(owner(value)), [layout_of(value)])
+            op.location = location([value_name(value)], fused, internal_of(value), [layout_of(value)])
 
     def _reshape(self, root: SSAValue, stored: SSAValue, arrangement: _Arrangement) -> SSAValue:
         known = self.made[root]
@@ -116,7 +116,7 @@ class _Rebuilt:
             for value, want in zip(op.operands, form.wants, strict=True):
                 self._note_constant(value, want)
         for value in self.program.results:
-            self._note_constant(value, Want(identity(len(shape_of(value)))))
+            self._note_constant(value, Want(own_order(value)))
 
     def _note_constant(self, value: SSAValue, want: Want) -> None:
         if value in self.network.views and is_constant(self.network.views[value].root):
@@ -146,7 +146,7 @@ class _Rebuilt:
     def _keep(self, op: TensorOp) -> None:
         for result in op.results:
             if not is_none(result):
-                self.made[result] = {(identity(len(shape_of(result))), None): result}
+                self.made[result] = {(own_order(result), None): result}
                 if fused := self.names.fused.get(result):
                     absorb(op, fused)
 
@@ -164,20 +164,22 @@ class _Rebuilt:
     def _name(self, made: TensorOp, op: TensorOp, form: Form) -> None:
         """Give an op the names of the tensors it now stores, each with the order back to the source's layout."""
         carried = [self._carried(root, order) for root, order in zip(op.results, form.makes, strict=True)]
-        names = [name for name, _ in carried]
+        names, internal, layouts = (list(part) for part in zip(*carried, strict=True))
         folded = [n for v in op.operands for n in self._folded(v)]
         fused = folded + [n for r in op.results for n in self.names.fused.get(r, [])] + fused_of(op)
-        internal = is_internal(op) and op.results[0] not in self.names.adopted
-        displaced = self.names.displaced(op.results[0])
-        layouts = [layout for _, layout in carried]
-        made.location = location(names, [n for n in fused if n not in names], internal or displaced, layouts)
+        made.location = location(names, [n for n in fused if n not in names], internal, layouts)
 
-    def _carried(self, root: SSAValue, order: Order) -> tuple[str, Order]:
-        """Return the name of the tensor that a root now stands for, and its order back to the source's layout."""
+    def _carried(self, root: SSAValue, order: Order) -> tuple[str, bool, Order]:
+        """Return the name of the tensor that a root now stands for, whether it is internal, and the way back.
+
+        The way back is the order that brings the stored tensor to the source model's layout.
+        """
         value = self.names.adopted.get(root, root)
         to_source = layout_of(value) or identity(len(order))
         back = compose(inverse(order), compose(self.network.views[value].order, to_source))
-        return (self.names.fresh(root, order) if self.names.displaced(root) else value_name(value)), back
+        if self.names.displaced(root):
+            return self.names.fresh(root, order), True, back
+        return value_name(value), internal_of(value), back
 
     def _folded(self, value: SSAValue) -> list[str]:
         """Return the names of the Transposes of a weight that are now part of it."""
@@ -189,7 +191,7 @@ class _Rebuilt:
 
     def _output(self, value: SSAValue, before: list[SSAValue]) -> SSAValue:
         """Return an output in its layout and under its name: as a copy where another tensor is stored there."""
-        stored = self._read(value, Want(identity(len(shape_of(value)))))
+        stored = self._read(value, Want(own_order(value)))
         if stored not in before and value_name(stored) == value_name(value):
             return stored
         copy = _create(Reshape, stored, stored.type, shape=shape_of(stored))

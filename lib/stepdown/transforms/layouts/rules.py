@@ -22,8 +22,16 @@ from stepdown.dialects.top.normalization import LpNorm, MeanVarianceNorm
 from stepdown.dialects.top.quantize import Scaled
 from stepdown.dialects.top.reduce import ArgReduce, Cumulative, Reduce
 from stepdown.dialects.top.softmax import Distribution
-from stepdown.dialects.types import Shape, is_none, shape_of
-from stepdown.transforms.layouts.orders import channels_first, channels_last, identity, permuted, sequence, spread
+from stepdown.dialects.types import Shape, shape_of
+from stepdown.transforms.layouts.orders import (
+    channels_first,
+    channels_last,
+    identity,
+    own_order,
+    permuted,
+    sequence,
+    spread,
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,8 @@ def rule(*classes: type[TensorOp]) -> Callable[[Rule], Rule]:
 
 def plain(op: TensorOp) -> Form:
     """Return the op as it is written."""
-    wants = tuple(
-        Want(() if is_none(v) else identity(len(shape_of(v))), loose=isinstance(op, Reshape)) for v in op.operands
-    )
-    return Form(wants, tuple(identity(len(shape_of(r))) for r in op.results))
+    wants = tuple(Want(own_order(v), loose=isinstance(op, Reshape)) for v in op.operands)
+    return Form(wants, tuple(map(own_order, op.results)))
 
 
 def stored_in(op: TensorOp, order: Order) -> Form | None:
@@ -96,7 +102,7 @@ def _elementwise(op: TensorOp, order: Order) -> Form:
 def _scaled(op: Scaled, order: Order) -> Form | None:
     if op.block_size:
         return None
-    others = [Want(() if is_none(v) else identity(len(shape_of(v)))) for v in op.operands[1:]]
+    others = [Want(own_order(v)) for v in op.operands[1:]]
     axis = op.axis % len(order) if -len(order) <= op.axis < len(order) else None
     moved = {} if axis is None else {"axis": order.index(axis)}
     return Form((Want(order), *others), (order,), moved)

@@ -11,9 +11,8 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.top.move import Transpose
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import is_none, shape_of
-from stepdown.transforms.layouts.orders import channels_first, channels_last, compose, identity
+from stepdown.transforms.layouts.orders import channels_first, channels_last, compose, own_order
 from stepdown.transforms.layouts.rules import Form, Want, main_rank, plain, stored_in
-from stepdown.transforms.rewrite import returned
 
 
 class Channels(Enum):
@@ -72,7 +71,7 @@ class Network:
         place = _channels_of(op, places)
         for result in op.results:
             places[result] = place
-            self.views[result] = View(result, () if is_none(result) else identity(len(shape_of(result))))
+            self.views[result] = View(result, own_order(result))
         self.forms[op] = _forms(op, place)
 
     def pin(self, op: TensorOp) -> None:
@@ -129,10 +128,9 @@ def _channels_of(op: TensorOp, places: dict[SSAValue, Channels]) -> Channels:
 
 
 def _forms(op: TensorOp, place: Channels) -> tuple[Form, Form]:
-    """Return the forms with the channels last and first; an op with several results, one an output, has no choice."""
+    """Return the forms with the channels last and first, the same twice where there is no choice."""
     written = plain(op)
-    several = len(op.results) > 1 and any(map(returned, op.results))
-    if isinstance(op, Input | Weight | Absent) or several or main_rank(op) < 3:
+    if isinstance(op, Input | Weight | Absent) or main_rank(op) < 3:
         return written, written
     order = (channels_first if place is Channels.LAST else channels_last)(main_rank(op))
     other = stored_in(op, order)
