@@ -187,11 +187,13 @@ def _check(
     args: argparse.Namespace, files: _Files, program: "Program", inputs: "Tensors", reference: "Future[Dump]"
 ) -> bool:
     """Run the module while the source model runs beside it, and compare."""
-    from stepdown.cli.import_check import compare_all, run_module
+    from stepdown.cli.import_check import compare_all, compare_operators, run_module
     from stepdown.cli.npz_compare import parse_tolerance
 
-    target = run_module(program, inputs, files.result)
-    return compare_all(target, reference.result(), parse_tolerance(args.tolerance), args.excepts)
+    target, tolerance = run_module(program, inputs, files.result), parse_tolerance(args.tolerance)
+    if program["state"].startswith("TPU") and program["profile"] == "tosa":
+        return compare_operators(program, inputs, target, reference.result(), tolerance, args.excepts)
+    return compare_all(target, reference.result(), tolerance, args.excepts)
 
 
 def _write(program: "Program", files: _Files) -> Path:

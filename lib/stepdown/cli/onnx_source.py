@@ -36,10 +36,12 @@ class OnnxSource:
     @property
     def model(self) -> "Model":
         """The model."""
-        from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx
+        from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx, named
+        from stepdown.formats.onnx.versions import modernised
 
         if self._model is None:
-            self._model = load_onnx(self._args.model_def)
+            with named(self._args.model_def):
+                self._model = modernised(load_onnx(self._args.model_def))
             if self._args.output_names:
                 cut_outputs(self._model, self._args.output_names)
             if self._args.input_shapes:
@@ -55,6 +57,7 @@ class OnnxSource:
 
     def prepare(self, written: Path) -> Path | None:
         """Take what the simplification gave, tell what became of the graph, and write it."""
+        from stepdown.formats.onnx.importer import quantises_activations
         from stepdown.formats.onnx.simplify import counts_text
 
         if self._child is not None:
@@ -64,17 +67,31 @@ class OnnxSource:
                 print(f"not simplified: {problem}; going on with the graph as it is", file=sys.stderr)
             else:
                 print(f"simplified: {counts_text(source, self._model)}")
+        if self._args.requantize and quantises_activations(self.model.graph.node):
+            return None
         write_onnx(self.model, written)
         return written
 
     def program(self, name: str, attributes: Mapping[str, Mapping[str, Any]]) -> "Program":
-        """Import."""
+        """Import; a model that is quantised already keeps its integers, unless they are to be dropped."""
         from stepdown.formats.onnx.importer import import_model
+        from stepdown.transforms.canonicalize import Canonicalize
+        from stepdown.transforms.drop_qdq import DropQdq
+        from stepdown.transforms.fold_qdq import FoldQdq, is_quantised
 
-        return import_model(self.model, name, attributes)
+        program = import_model(self.model, name, attributes)
+        if is_quantised(program) and not self._args.requantize:
+            Canonicalize().run(program)
+            FoldQdq().run(program)
+        else:
+            DropQdq().run(program)
+        return program
 
     def reference_of(self, program: "Program", written: Path) -> Path:
-        """Return the model that was written."""
+        """Write the program as a float model: there is no other one once the integers are dropped."""
+        from stepdown.formats.onnx.exporter import export_program
+
+        write_onnx(export_program(program), written)
         return written
 
 

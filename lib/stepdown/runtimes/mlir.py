@@ -14,6 +14,7 @@ from stepdown.dialects.types import DTYPES, quant_of, shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.files.hashes import sha256_file
 from stepdown.files.npz import NpzMetadata, TensorInfo
+from stepdown.numerics.quantize import quantize
 from stepdown.runtimes.interpreter import Interpreter
 from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
 
@@ -51,7 +52,7 @@ class MlirRunner:
 
     def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
         """Run once; every tensor in its own type where `wanted` is "all", else the outputs."""
-        arguments = self._arguments(tensors)
+        arguments = self.arguments(tensors)
         dumped: Tensors = {}
 
         def keep(op: TensorOp, index: int, array: np.ndarray) -> None:
@@ -75,7 +76,7 @@ class MlirRunner:
         """By tensor name, the results of the last run that were too large for float16."""
         return self._interpreter.overflows
 
-    def _arguments(self, given: Mapping[str, np.ndarray]) -> dict[SSAValue, np.ndarray]:
+    def arguments(self, given: Mapping[str, np.ndarray]) -> dict[SSAValue, np.ndarray]:
         """Return the values the caller gives: function arguments, or quantised inputs as they are."""
         matched = match_inputs(given, self.inputs(), self.program.path)
         values = {}
@@ -166,10 +167,12 @@ def _spec(value: SSAValue) -> TensorSpec:
 
 
 def _argument(array: np.ndarray, value: SSAValue, where: str) -> np.ndarray:
-    """Return an input in the type its op wants; only float widths and integer widths are converted."""
-    wanted = DTYPES[storage_of(value)]
+    """Return an input in the type its op wants: float and integer widths are converted, reals quantised if it is."""
+    wanted, params = DTYPES[storage_of(value)], quant_of(value)
     if array.dtype == wanted:
         return array
+    if params is not None and np.issubdtype(array.dtype, np.floating):
+        return quantize(array, params)
     both_float = np.issubdtype(array.dtype, np.floating) and np.issubdtype(wanted, np.floating)
     if both_float or np.can_cast(array.dtype, wanted, "safe") or _fits(array, wanted):
         return array.astype(wanted)

@@ -37,11 +37,15 @@ class OnnxRunner:
 
     def __init__(self, path: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
         from stepdown.formats.onnx.loader import load_onnx
+        from stepdown.formats.onnx.stored import stored_tensors, without_saturation
 
         self.path, self._options = str(path), options or RunnerOptions()
         self._model = load_onnx(path)
         self._names = _tensor_names(self._model)
-        self._session = self._open(self.path)
+        exact = without_saturation(self._model)
+        self._model = exact or self._model
+        self._stored = stored_tensors(self._model)
+        self._session = self._open(exact.SerializeToString() if exact else self.path)
         self._all: onnxruntime.InferenceSession | None = None
         self._dumped = {spec.name: spec.info for spec in self.outputs()}
         self._sha256 = sha256_file(path)
@@ -78,7 +82,7 @@ class OnnxRunner:
             raise InputError(f"onnxruntime cannot run it ({_one_line(error)})", self.path) from error
         found: Tensors = dict(given) if wanted == "all" else {}
         found |= {self._names[n]: np.asarray(array) for n, array in zip(kinds, results, strict=True)}
-        self._dumped = {self._names[n]: TensorInfo(TYPES[k][0]) for n, k in kinds.items()}
+        self._dumped = {self._names[n]: self._info(n, TYPES[k][0]) for n, k in kinds.items()}
         self._dumped |= {spec.name: spec.info for spec in self.inputs() if spec.name in found}
         return found
 
@@ -91,7 +95,14 @@ class OnnxRunner:
         if value.type not in TYPES:
             raise UnsupportedModel(f"'{name}' is a {value.type}, not a tensor of numbers", self.path)
         shape = tuple(size if isinstance(size, int) else None for size in value.shape or ())
-        return TensorSpec(name, shape, TensorInfo(TYPES[value.type][0]))
+        return TensorSpec(name, shape, self._info(value.name, TYPES[value.type][0]))
+
+    def _info(self, tensor: str, storage: str) -> TensorInfo:
+        """Return what a tensor of the file stores."""
+        params = self._stored.get(tensor)
+        if params is None or params.type != storage or isinstance(params.scale, tuple):
+            return TensorInfo(storage)
+        return TensorInfo(storage, params.scale, params.zero_point)
 
     def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
         matched = match_inputs(given, self.inputs(), self.path)

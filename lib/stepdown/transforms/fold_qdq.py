@@ -1,6 +1,6 @@
 """fold-qdq: a float program with Quantize and Dequantize ops becomes one whose tensors have quantised types.
 
-`_stored_tensors` finds the integers whose scale is known wherever they are read; `_Folding` writes the program anew,
+`stored_tensors` finds the integers whose scale is known wherever they are read; `_Folding` writes the program anew,
 and makes integer code of each op between a Dequantize of every operand and a Quantize of its result. What is neither
 stays as it is: floats between casts that can be seen.
 """
@@ -37,7 +37,7 @@ class FoldQdq(Pass):
 
     def run(self, program: Program) -> None:
         """Replace the program; its state becomes TOP_QUANTIZED."""
-        stored = _stored_tensors(program)
+        stored = stored_tensors(program)
         made = _Folding(program, stored).run()
         drop_unused(made)
         made["state"] = State.TOP_QUANTIZED
@@ -77,7 +77,7 @@ def _constant(program: Program, value: SSAValue) -> np.ndarray | None:
 # --- which integers have one scale wherever they are read
 
 
-def _stored_tensors(program: Program) -> dict[SSAValue, QuantParams]:
+def stored_tensors(program: Program) -> dict[SSAValue, QuantParams]:
     """Return the integer tensors that only Dequantize ops of the same parameters read, directly or moved."""
     known: dict[SSAValue, QuantParams] = {}
     for op in program.ops:

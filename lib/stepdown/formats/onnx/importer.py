@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.assemble import import_node, malformed, network_outputs
 from stepdown.formats.onnx.attributes import attribute_value, tensor_array
 from stepdown.formats.onnx.node import Graph, Node
-from stepdown.formats.onnx.rules import DEFAULT_DOMAINS, refuse_unknown, rules_for
+from stepdown.formats.onnx.rules import refuse_unknown, rules_for
+from stepdown.formats.onnx.versions import check_opset, opset_of
 from stepdown.transforms.rewrite import drop_unused
 
 if TYPE_CHECKING:
@@ -33,16 +34,18 @@ def import_model(
     `preprocessing` holds, by input name, the attributes of `top.Input`.
 
     Raises:
-        UnsupportedModel: names **all** operators we cannot import, with counts, or the node that breaks a constraint.
+        UnsupportedModel: names **all** operators we cannot import, with counts, or the node that breaks a constraint,
+            or an operator set that is newer than those we know.
         InputError: an input shape is not fixed, or the graph is malformed.
     """
     graph = model.graph
+    check_opset(model)
     refuse_unsupported(graph.node)
     _check_names(graph)
     inputs = _input_types(graph)
     program = Program.empty(name, inputs, "ONNX")
-    state = Graph(program, _opset(model))
-    state.keeps_integers = any(node.op_type.startswith(ACTIVATION_OPERATORS) for node in graph.node)
+    state = Graph(program, opset_of(model))
+    state.keeps_integers = quantises_activations(graph.node)
     for argument, tensor_name in zip(program.block.args, inputs, strict=True):
         attributes = (preprocessing or {}).get(tensor_name, {})
         state.values[tensor_name] = program.add(Input.build(tensor_name, [argument], **attributes))
@@ -53,6 +56,11 @@ def import_model(
     program.finish(network_outputs(state, [o.name for o in graph.output]))
     drop_unused(program)
     return program
+
+
+def quantises_activations(nodes: "Iterable[onnx.NodeProto]") -> bool:
+    """Tell whether a model quantises what it computes."""
+    return any(node.op_type.startswith(ACTIVATION_OPERATORS) for node in nodes)
 
 
 def refuse_unsupported(nodes: "Sequence[onnx.NodeProto]") -> None:
@@ -112,7 +120,3 @@ def _input_type(value: "onnx.ValueInfoProto") -> Any:
         kinds = {number: name for name, number in onnx.TensorProto.DataType.items()}
         kind = kinds.get(field.elem_type, field.elem_type)
         raise UnsupportedModel(f"input '{value.name}' has elements of type {kind}") from None
-
-
-def _opset(model: "onnx.ModelProto") -> int:
-    return max((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), default=1)
