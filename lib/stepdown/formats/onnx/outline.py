@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import onnx
 
 Scope = dict[str, Value]
+# What reading attributes of a wrong or of no type raises.
+_MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
 def outline_of_onnx(model: "onnx.ModelProto") -> Outline:
@@ -54,7 +56,7 @@ class _Reader:
         scope = {**outer, **_constants(graph), **{v.name: v for v in inputs}}
         made = set(scope) - set(outer)
         for proto in graph.node:
-            results = self._node(proto, scope, known, region)
+            results = self._checked_node(proto, scope, known, region)
             for name, value in results.items():
                 if name in made:
                     raise InputError(f"the tensor '{name}' is made twice", _where(proto))
@@ -62,6 +64,12 @@ class _Reader:
                 scope[name] = value
         outputs = [_lookup(scope, v.name, f"output '{v.name}'") for v in graph.output]
         return inputs, [value for value in outputs if value is not None]
+
+    def _checked_node(self, proto: "onnx.NodeProto", scope: Scope, known: "_Shapes", region: str) -> Scope:
+        try:
+            return self._node(proto, scope, known, region)
+        except _MALFORMED as error:
+            raise InputError(f"is malformed ({str(error) or type(error).__name__})", _where(proto)) from error
 
     def _node(self, proto: "onnx.NodeProto", scope: Scope, known: "_Shapes", region: str) -> Scope:
         if constant := constant_of_node(proto):
