@@ -49,7 +49,9 @@ def compare_operators(
     counts = count_steps(program, target, reference)
     print("operator by operator, on the operands of the reference:", *steps_text(counts), sep="\n  ")
     for result in compare(free, reference, tolerance, excepts, only=program.output_names).results:
-        print(f"whole network: {' '.join(line.strip() for line in result_lines(result))}")
+        found = result.similarity
+        how = f"cosine {found.cosine:.6f} euclid {found.euclid:.6f}" if found else result.level.name
+        print(f"whole network, run freely: {result.name} {how}")
     return passed and all(steps.largest <= MOST_STEPS for steps in counts.values())
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepdown.cli.import_source import OPENERS
-from stepdown.cli.preprocess_flags import add_preprocess_flags, shapes
+from stepdown.cli.preprocess_flags import add_preprocess_flags
+from stepdown.cli.shape_flags import dims, input_shapes
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
@@ -41,8 +42,13 @@ def parser() -> argparse.ArgumentParser:
     tool.add_argument("--model_data", default="", metavar="X.caffemodel", help="the weights of a .prototxt")
     tool.add_argument("--mlir", required=True, metavar="X.mlir", help="the file to write; others go beside it")
     tool.add_argument(
-        "--input_shapes", "--input_shape", type=shapes, default=[], metavar="SHAPES",
-        help="shapes of the inputs, in their order: [[1,3,224,224],[1,10]] (default: the model's)",
+        "--input_shapes", "--input_shape", type=input_shapes, default=[], metavar="SHAPES",
+        help="shapes of the inputs, in their order: [[1,3,224,224],[1,10]], or of some by name: x:1x3x224x224,mask:1x10"
+        " (default: the model's)",
+    )  # fmt: skip
+    tool.add_argument(
+        "--dims", type=dims, default={}, metavar="NAME=N",
+        help="sizes that an ONNX model leaves open under a name: batch=1,sequence=128",
     )  # fmt: skip
     tool.add_argument("--output_names", type=_names, default=[], metavar="A,B", help="end the network at these tensors")
     tool.add_argument("--no_simplify", action="store_true", help="import an ONNX graph as it is")
@@ -206,10 +212,11 @@ def _write(program: "Program", files: _Files) -> Path:
 
 def _report(args: argparse.Namespace, written: list[Path], files: _Files, passed: bool) -> None:
     """Print what was written, and the next command."""
+    lowered = files.lowered_weights in written
     if args.test_input:
         written += [files.inputs, files.reference, files.result]
     print(f"wrote {', '.join(map(str, written))}")
-    if not args.test_input:
+    if lowered or not args.test_input:
         print(f"next: model_runner.py --model {files.mlir} --input INPUT.npz --dump_all_tensors --output OUTPUT.npz")
     elif passed:
         table = files.mlir.with_name(f"{files.name}_cali_table")
