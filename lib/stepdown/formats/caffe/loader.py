@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from stepdown.errors import InputError, UnsupportedModel
 from stepdown.formats.caffe.schema import blobs_class, net_class
 
 MAX_TEXT_BYTES = 64 << 20
+_MAX_REASON = 200
 _PLACE = "give the file that Caffe trains or deploys with"
 # The names that string types got where they are not those of the old enum in another spelling.
 _MODERN_TYPES = {
@@ -127,10 +129,10 @@ def _text_of(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return what the parser says, on one line, without the place and without our names for Caffe's messages."""
+    """Return what the parser says, on one line: without the place, the line it quotes and our names for messages."""
     text = " ".join(str(error).split()).replace("stepdown.netparameter.", "")
-    place, _, rest = text.partition(" : ")
-    return f"not the text of a Caffe net: {rest or place}"
+    said = re.sub(r"^\d+:\d+ : ('.*': )?", "", text)
+    return f"not the text of a Caffe net: {said[:_MAX_REASON]}"
 
 
 def _upgrade(net: Any, path: str) -> None:

@@ -1,7 +1,8 @@
 """A net as layers to import: the ones of the test phase, in order, reading and making tensors with names of their own.
 
 Caffe's blobs are memory: a layer may write what it reads ("in place"). Here every state of a blob is a tensor. The last
-state has the blob's name, an earlier one that of the layer that made it.
+state has the blob's name, an earlier one that of the layer that made it; where the net's input is written over, it is
+the input that has the blob's name, because that is what callers give.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,9 +28,11 @@ _MAX_SIZE = (1 << 31) - 1
 
 @dataclass(eq=False)
 class Tensor:
-    """A state of a blob, result `place` of the layer `maker` of type `kind`; '' for a declared input.
+    """A state of a blob, result `place` of the layer `maker` of type `kind`.
 
-    `shape` is that of an input, None where the net does not say it.
+    An input has no kind, and a maker only where it comes from a layer of data, which is left out where nobody reads it.
+
+    Its `shape` is None where the net does not say it.
     """
 
     blob: str
@@ -163,19 +166,21 @@ class _States:
     def assign_names(self) -> None:
         """Name all states, each differently."""
         taken = set(self.current)
+        written_over = {tensor.blob for tensor in self.all if not tensor.kind}
         for tensor in self.all:
-            if self.current[tensor.blob] is tensor:
+            last = self.current[tensor.blob] is tensor and tensor.blob not in written_over
+            if last or not tensor.kind:
                 tensor.name = tensor.blob
                 continue
-            tensor.name = next(name for name in _earlier_names(tensor) if name not in taken)
+            tensor.name = next(name for name in _state_names(tensor) if name not in taken)
             taken.add(tensor.name)
 
 
-def _earlier_names(tensor: Tensor) -> Iterator[str]:
-    """Yield `relu1`, `relu1_ReLU`, `relu1_ReLU2`, …: what an earlier state of a blob may be called."""
-    own = (tensor.maker or tensor.blob) + (f"/{tensor.place}" if tensor.place else "")
+def _state_names(tensor: Tensor) -> Iterator[str]:
+    """Yield `relu1`, `relu1_ReLU`, `relu1_ReLU2`, …: what a state without its blob's name may be called."""
+    own = tensor.maker + (f"/{tensor.place}" if tensor.place else "")
     yield own
-    yield (typed := f"{own}_{tensor.kind or 'Input'}")
+    yield (typed := f"{own}_{tensor.kind}")
     yield from (f"{typed}{number}" for number in count(2))
 
 

@@ -91,7 +91,7 @@ class Node(graph.Node):
 
     def stored(self, array: np.ndarray, label: str) -> SSAValue:
         """Add a weight under the key `<layer>.<label>`."""
-        return self.graph.weight(np.ascontiguousarray(array), f"{self.layer.name}.{label}")
+        return self.graph.weight(np.asarray(array, order="C"), f"{self.layer.name}.{label}")
 
     def scalar(self, value: float, label: str) -> SSAValue:
         """Add a constant of this layer that holds one float32."""

@@ -134,7 +134,7 @@ def _covered(node: Node, param: "object") -> tuple[int, ...]:
 def _learned(node: Node, index: int, shape: Sequence[int], axis: int, label: str) -> SSAValue:
     """Return blob `index`, whose first dimension stands at `axis`, ready to be broadcast."""
     behind = len(node.shape(0)) - axis - len(shape)
-    return node.stored(node.array(index, shape).reshape(*shape, *[1] * (behind if shape else 0)), label)
+    return node.stored(node.array(index, shape).reshape((*shape, *[1] * (behind if shape else 0))), label)
 
 
 def _aligned(node: Node, axis: int) -> SSAValue:
