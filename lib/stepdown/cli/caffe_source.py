@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepdown.cli.import_source import Sizes, naming
+from stepdown.cli.shape_flags import fixed_shapes, refuse_dims
 
 if TYPE_CHECKING:
     from stepdown.dialects.program import Program
@@ -39,10 +40,13 @@ class CaffeSource:
         net = load_net(self._args.model_def)
         with naming(self._args.model_def):
             network = network_of(net)
+        refuse_dims(self._args.dims, self._args.model_def)
         if self._args.output_names:
             cut_outputs(network, self._args.output_names)
         if self._args.input_shapes:
-            bind_input_shapes(network, self._args.input_shapes)
+            stated = {name: shape or () for name, shape in network.input_shapes.items()}
+            wanted = fixed_shapes(self._args.input_shapes, stated)
+            bind_input_shapes(network, [tuple(n or 0 for n in shape) for shape in wanted.values()])
         if network.dropped:
             print(f"left out: {', '.join(network.dropped)}", file=sys.stderr)
         return network

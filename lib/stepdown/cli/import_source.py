@@ -71,10 +71,23 @@ def preprocessing_of(args: argparse.Namespace, source: Source) -> "dict[str, Pre
 def import_program(args: argparse.Namespace, source: Source, photos: "Mapping[str, Preprocess]") -> "Program":
     """Import the model."""
     attributes = {name: preprocess.to_attributes() for name, preprocess in photos.items()}
-    with naming(args.model_def):
+    with naming(args.model_def), _blaming_shapes(args):
         program = source.program(args.model_name, attributes)
     _warn_of_nan(program)
     return program
+
+
+@contextmanager
+def _blaming_shapes(args: argparse.Namespace) -> Iterator[None]:
+    """Tell that shapes which the user gave may be what an op of the network cannot be computed on."""
+    from stepdown.formats.graph import BrokenConstraint
+
+    try:
+        yield
+    except BrokenConstraint as error:
+        if not (args.input_shapes or args.dims):
+            raise
+        raise InputError(error.what, error.where, "the given --input_shapes do not fit the network") from error
 
 
 def finish_program(program: "Program") -> None:

@@ -18,12 +18,14 @@ class OnnxSource:
     """An ONNX model, cut and with its input shapes fixed as the flags say."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from stepdown.formats.onnx.binding import Wishes
         from stepdown.formats.onnx.simplify import Simplification
 
         self._args = args
+        self._wishes = Wishes(args.input_shapes, args.dims, args.output_names)
         self._child = None
         if not args.no_simplify:
-            self._child = Simplification(args.model_def, args.input_shapes, args.output_names)
+            self._child = Simplification(args.model_def, self._wishes)
         self._model: Model | None = None
 
     def __enter__(self) -> "OnnxSource":
@@ -36,16 +38,10 @@ class OnnxSource:
     @property
     def model(self) -> "Model":
         """The model."""
-        from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx, named
-        from stepdown.formats.onnx.versions import modernised
+        from stepdown.formats.onnx.binding import open_onnx
 
         if self._model is None:
-            with named(self._args.model_def):
-                self._model = modernised(load_onnx(self._args.model_def))
-            if self._args.output_names:
-                cut_outputs(self._model, self._args.output_names)
-            if self._args.input_shapes:
-                bind_input_shapes(self._model, self._args.input_shapes)
+            self._model = open_onnx(self._args.model_def, self._wishes)
         return self._model
 
     @property

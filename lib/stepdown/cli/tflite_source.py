@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepdown.cli.import_source import Sizes
-from stepdown.errors import InputError
+from stepdown.cli.shape_flags import fixed_shapes, refuse_dims
 
 if TYPE_CHECKING:
     from stepdown.dialects.program import Program
@@ -38,11 +38,8 @@ class TfliteSource:
         """The shapes of the inputs; a size that the file leaves open is the one it states beside that."""
         names = [self.model.main.tensors[i].name for i in self.model.main.inputs]
         stated = [self.model.main.tensors[i].shape for i in self.model.main.inputs]
-        wanted = self._args.input_shapes or stated
-        if len(wanted) != len(names):
-            listed = ", ".join(names) or "none"
-            raise InputError(f"{len(wanted)} shapes for the {len(names)} inputs ({listed})", "--input_shapes")
-        return dict(zip(names, wanted, strict=True))
+        refuse_dims(self._args.dims, self._args.model_def)
+        return fixed_shapes(self._args.input_shapes, dict(zip(names, stated, strict=True)))
 
     def prepare(self, written: Path) -> Path | None:
         """Return the file: nothing is prepared."""

@@ -22,6 +22,10 @@ MAX_FOLDED_BYTES = 64 << 20
 """A constant op whose result would be larger stays an op: folding must not blow a model up."""
 
 
+class BrokenConstraint(UnsupportedModel):
+    """Operands or attributes do not fit the op that a node becomes: the model, or its input shapes, are wrong."""
+
+
 class Graph:
     """The state of one import: the program made so far and which tensor of the source is which value."""
 
@@ -211,7 +215,8 @@ class Node:
         try:
             made = op.build(names, list(operands), internal, **attributes)
         except VerifyException as error:
-            raise self.refuse(str(error)) from None
+            refused = self.refuse(str(error))
+            raise BrokenConstraint(refused.what, refused.where) from None
         stored = self._quantised(made, internal is True, first)
         folded = self._fold(made)
         if folded is not None:

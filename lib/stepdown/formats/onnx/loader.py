@@ -1,32 +1,50 @@
 """Reading ONNX files: clear errors, fixed input shapes, chosen outputs. Nothing here checks operators."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from stepdown.errors import InputError
+from stepdown.errors import InputError, StepError
 from stepdown.files.npz import closest
+from stepdown.formats.onnx.local_functions import inlined
 
 if TYPE_CHECKING:
     import onnx
+
+MAX_LOCATION = 1024
+"""More letters than a path beside a model has."""
 
 Model: TypeAlias = "onnx.ModelProto"
 Shape = tuple[int, ...]
 
 
 def load_onnx(path: str | os.PathLike[str]) -> "onnx.ModelProto":
-    """Read a model with its external data.
+    """Read a model with its external data; functions of its own are put in the place of their calls.
 
     Raises:
         InputError: no such file, not an ONNX model, truncated, or its data lies outside its own folder.
+        UnsupportedModel: its functions come to too many nodes.
     """
     source = Path(path)
     if not source.is_file():
         raise InputError("is a directory" if source.is_dir() else "no such file", str(path), "give an .onnx file")
     model = _parse(source.read_bytes(), str(path))
     _load_external(model, source)
-    return model
+    with named(str(path)):
+        return inlined(model)
+
+
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Let errors that say nothing of the file name it."""
+    try:
+        yield
+    except StepError as error:
+        if path in error.where or error.where.startswith("--"):
+            raise
+        raise type(error)(error.what, ": ".join(filter(None, [path, error.where])), error.fix) from error
 
 
 def true_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
@@ -40,18 +58,24 @@ def input_shape(value: "onnx.ValueInfoProto") -> tuple[int | None, ...]:
     return tuple(d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim)
 
 
-def bind_input_shapes(model: "onnx.ModelProto", shapes: Sequence[Shape]) -> None:
-    """Fix the shapes of the true inputs, in their order; other shapes that the file states are dropped.
+def bind_input_shapes(model: "onnx.ModelProto", shapes: Sequence[Shape] | Mapping[str, Shape]) -> None:
+    """Fix the shapes of the true inputs, all in their order or some by name; other stated shapes are dropped.
 
     Raises:
-        InputError: the number of shapes or a rank is another one than the model's.
+        InputError: the number of shapes, a name or a rank is another one than the model's.
     """
-    inputs = true_inputs(model)
-    if len(shapes) != len(inputs):
-        names = ", ".join(value.name for value in inputs) or "none"
+    inputs = {value.name: value for value in true_inputs(model)}
+    if isinstance(shapes, Mapping):
+        wanted = shapes
+    elif len(shapes) == len(inputs):
+        wanted = dict(zip(inputs, shapes, strict=True))
+    else:
+        names = ", ".join(inputs) or "none"
         raise InputError(f"{len(shapes)} shapes for the {len(inputs)} inputs ({names})", "--input_shapes")
-    for value, shape in zip(inputs, shapes, strict=True):
-        _bind(value, shape)
+    for name, shape in wanted.items():
+        if name not in inputs:
+            raise InputError(f"there is no input '{name}'", "--input_shapes", closest(name, list(inputs)))
+        _bind(inputs[name], shape)
     forget_shapes(model)
 
 
@@ -134,6 +158,8 @@ def _load_external(model: "onnx.ModelProto", source: Path) -> None:
 
 
 def _check_location(folder: Path, location: str, where: str) -> None:
+    if "\0" in location or len(location) > MAX_LOCATION:
+        raise InputError("its data's file name is none", where)
     target = (folder / location).resolve()
     if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
         raise InputError(f"its data lies outside the model's folder ('{location}')", where, "move it there")

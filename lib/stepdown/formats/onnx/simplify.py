@@ -1,6 +1,6 @@
 """Simplifying a graph with onnxsim, in a child process with limits: whatever it does, the tool goes on.
 
-    python -m stepdown.formats.onnx.simplify IN.onnx OUT.onnx '{"shapes": [[1, 3, 224, 224]], "outputs": []}'
+    python -m stepdown.formats.onnx.simplify IN.onnx OUT.onnx '{"shapes": [[1, 3, 224, 224]], "outputs": [], …}'
 
 The child reads the source itself, so that it works while the parent imports what it needs.
 """
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +21,28 @@ from stepdown.files.child import environment, limit_process
 if TYPE_CHECKING:
     import onnx
 
+    from stepdown.formats.onnx.binding import Wishes
+
 TIME_LIMIT_S = 300.0
 MAX_GROWTH, MAX_GROWTH_BYTES = 1.2, 1 << 20
+GROWN = 3
+"""Exit code of a child whose result is too large to be worth writing; the last line of what it says tells the sizes."""
 
 
 class Simplification:
     """A child process that simplifies a model; use as a context manager, which ends the child and its files."""
 
     def __init__(
-        self, path: str | os.PathLike[str], shapes: Sequence[Sequence[int]] = (), outputs: Sequence[str] = (),
-        time_limit_s: float = TIME_LIMIT_S,
-    ) -> None:  # fmt: skip
+        self, path: str | os.PathLike[str], wishes: "Wishes | None" = None, time_limit_s: float = TIME_LIMIT_S
+    ) -> None:
+        from stepdown.formats.onnx.binding import Wishes
+
         self._limit_s = time_limit_s
         self._folder = Path(tempfile.mkdtemp(prefix="stepdown_simplify_"))
         self._output = self._folder / "simplified.onnx"
-        wishes = json.dumps({"shapes": [list(s) for s in shapes], "outputs": list(outputs)})
-        command = [sys.executable, "-m", __name__, os.path.abspath(path), str(self._output), wishes]
+        sizes = {"growth": MAX_GROWTH, "growth_bytes": MAX_GROWTH_BYTES}
+        asked = json.dumps({**(wishes or Wishes()).as_json(), **sizes})
+        command = [sys.executable, "-m", __name__, os.path.abspath(path), str(self._output), asked]
         self._child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             cwd=self._folder, start_new_session=True, env=environment(),
@@ -61,9 +66,6 @@ class Simplification:
             model = load_onnx(self._output)
         except StepError as error:
             return source, f"its result cannot be read ({error.what})"
-        before, after = source.ByteSize(), model.ByteSize()
-        if after > before * MAX_GROWTH + MAX_GROWTH_BYTES:
-            return source, f"it would grow from {before} to {after} bytes"
         return model, _differences(source, model)
 
     def _wait(self) -> str:
@@ -72,6 +74,8 @@ class Simplification:
             _, said = self._child.communicate(timeout=self._limit_s)
         except subprocess.TimeoutExpired:
             return f"onnxsim took longer than {self._limit_s:g} s"
+        if self._child.returncode == GROWN:
+            return said.splitlines()[-1]
         if self._child.returncode < 0:
             return f"onnxsim was ended by signal {-self._child.returncode}"
         if self._child.returncode or not self._output.is_file():
@@ -101,18 +105,18 @@ def _differences(source: "onnx.ModelProto", model: "onnx.ModelProto") -> str:
 
 def _child(source: str, target: str, wishes: dict[str, Any]) -> None:
     """Simplify `source` into `target`; BatchNormalization is left alone: folding it is ours, so that names are kept."""
-    from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx
+    from stepdown.formats.onnx.binding import Wishes, open_onnx
 
     limit_process(os.path.getsize(source))
-    model = load_onnx(source)
-    if wishes["outputs"]:
-        cut_outputs(model, wishes["outputs"])
-    if wishes["shapes"]:
-        bind_input_shapes(model, wishes["shapes"])
+    model = open_onnx(source, Wishes(wishes["shapes"], wishes["dims"], wishes["outputs"]))
     import onnx
     import onnxsim
 
+    before = model.ByteSize()
     simplified, _ = onnxsim.simplify(model, check_n=0, skip_fuse_bn=True)
+    if (after := simplified.ByteSize()) > before * wishes["growth"] + wishes["growth_bytes"]:
+        print(f"it would grow from {before} to {after} bytes", file=sys.stderr, flush=True)
+        os._exit(GROWN)  # taking the models apart would take as long as simplifying them
     onnx.save(simplified, target)
 
 

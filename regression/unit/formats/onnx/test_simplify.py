@@ -1,5 +1,6 @@
 """Simplifying in a child process: what it gives, and what happens when it fails, hangs or dies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stepdown.errors import InputError
 from stepdown.formats.onnx import simplify
+from stepdown.formats.onnx.binding import Wishes
 from stepdown.formats.onnx.loader import bind_input_shapes, cut_outputs, load_onnx
 from stepdown.formats.onnx.simplify import Simplification, counts_text
 
@@ -25,16 +27,16 @@ def constants_model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-def simplified(path: Path, **options: object) -> tuple[onnx.ModelProto, str]:
+def simplified(path: Path, shapes: Sequence[tuple[int, ...]] = ()) -> tuple[onnx.ModelProto, str]:
     source = load_onnx(path)
-    with Simplification(path, **options) as child:  # type: ignore[arg-type]
+    with Simplification(path, Wishes(shapes)) as child:
         return child.result(source)
 
 
 def test_constants_fold_and_shapes_bind(tmp_path: Path) -> None:
     source = constants_model()
     onnx.save(source, tmp_path / "m.onnx")
-    model, problem = simplified(tmp_path / "m.onnx", shapes=[(2, 4)])
+    model, problem = simplified(tmp_path / "m.onnx", [(2, 4)])
     assert problem == ""
     assert [node.op_type for node in model.graph.node] == ["Add"]
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [2, 4]
@@ -42,7 +44,7 @@ def test_constants_fold_and_shapes_bind(tmp_path: Path) -> None:
 
 
 def test_batch_norm_is_left_to_us() -> None:
-    model, problem = simplified(REGRESSION / "mobilenet_v2.onnx", shapes=[(1, 3, 224, 224)])
+    model, problem = simplified(REGRESSION / "mobilenet_v2.onnx", [(1, 3, 224, 224)])
     assert problem == ""
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 52
 
@@ -60,7 +62,7 @@ def test_any_failure_gives_the_source(tmp_path: Path, monkeypatch: pytest.Monkey
     module = tmp_path / "stepdown_broken_simplify.py"
     module.write_text(program)
     monkeypatch.setattr(simplify, "__name__", module.stem)
-    monkeypatch.setattr(simplify, "_environment", lambda: {"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr(simplify, "environment", lambda: {"PYTHONPATH": str(tmp_path)})
     source = load_onnx(MNIST)
     with Simplification(MNIST, time_limit_s=0.5 if "sleep" in program else 30) as child:
         model, problem = child.result(source)
