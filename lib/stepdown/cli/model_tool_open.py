@@ -89,11 +89,30 @@ def imported(path: str, shapes: Shapes) -> "Program":
     name = Path(path).stem
     flags = model_transform.parser().parse_args(["--model_name", name, "--model_def", path, "--mlir", f"{name}.mlir"])
     flags.input_shapes = list(shapes)
+    if path.endswith(".prototxt"):
+        flags.model_data = beside(path, ".caffemodel")
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), open_source(flags) as source:
         source.prepare(Path(folder) / "prepared")
         program = source.program(name, {})
         finish_program(program)
     return program
+
+
+def beside(path: str, suffix: str) -> str:
+    """Return the file with `suffix` that belongs to `path`: of the same name, or the only one there; '' for none."""
+    same = Path(path).with_suffix(suffix)
+    if same.is_file():
+        return str(same)
+    others = sorted(Path(path).parent.glob(f"*{suffix}"))
+    return str(others[0]) if len(others) == 1 else ""
+
+
+def _net_of(path: str) -> str:
+    """Return the net that a caffemodel has the weights of."""
+    net = beside(path, ".prototxt")
+    if not net:
+        raise InputError("holds weights only", path, f"put its net beside it, as {Path(path).stem}.prototxt")
+    return net
 
 
 def imported_outline(path: str, shapes: Shapes) -> "Outline":
@@ -133,6 +152,12 @@ def _refuse_shapes(path: str, shapes: Shapes) -> None:
 
 KINDS = {
     ".onnx": Kind("ONNX model", _onnx_outline, imported),
+    ".prototxt": Kind("Caffe net", imported_outline, imported),
+    ".caffemodel": Kind(
+        "Caffe weights with their net",
+        lambda path, shapes: imported_outline(_net_of(path), shapes),
+        lambda path, shapes: imported(_net_of(path), shapes),
+    ),
     ".tflite": Kind("TFLite model", _tflite_outline, imported),
     ".mlir": Kind("MLIR module", _mlir_outline, _mlir_program),
 }

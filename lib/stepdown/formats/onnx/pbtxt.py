@@ -50,7 +50,7 @@ def outline_text(outline: Outline) -> str:
 
 
 def _text(message: "onnx.ModelProto") -> str:
-    from google.protobuf import text_format  # type: ignore[import-untyped]
+    from google.protobuf import text_format
 
     return text_format.MessageToString(message, as_utf8=True)
 
