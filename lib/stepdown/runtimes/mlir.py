@@ -16,7 +16,7 @@ from stepdown.files.hashes import sha256_file
 from stepdown.files.npz import NpzMetadata, TensorInfo
 from stepdown.numerics.quantize import quantize
 from stepdown.runtimes.interpreter import Interpreter
-from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
+from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, layout_name, match_inputs
 
 
 class MlirRunner:
@@ -117,17 +117,13 @@ def _input_spec(op: TensorOp) -> TensorSpec:
     return TensorSpec(argument_name(op), shape_of(value), tensor_info(value))
 
 
-_STORED = {3: "NCW", 4: "NCHW", 5: "NCDHW"}
-"""By rank, the letters of the dimensions of a tensor that is stored channels first."""
-
-
 def tensor_info(value: SSAValue) -> TensorInfo:
     """Return what a tensor of a program holds once it is dumped, in the source model's layout."""
     op, params = value.owner, quant_of(value)
     assert isinstance(op, TensorOp)
     named = TensorInfo(
         storage_of(value), fused=tuple(fused_of(op)), view_of=_view_of(value), internal=internal_of(value),
-        layout=_layout_name(layout_of(value)),
+        layout=layout_name(layout_of(value)),
     )  # fmt: skip
     if params is None:
         return named
@@ -135,12 +131,6 @@ def tensor_info(value: SSAValue) -> TensorInfo:
         return replace(named, scale=params.scale, zero_point=params.zero_point)  # type: ignore[arg-type]
     axis = (layout_of(value) or range(len(shape_of(value)))).index(params.axis)
     return replace(named, scale=list(params.scale), zero_point=params.zero_point, axis=axis)  # type: ignore[arg-type]
-
-
-def _layout_name(order: tuple[int, ...]) -> str:
-    """Return `NHWC` for a tensor that is stored channels first and dumped channels last, else ''."""
-    rank = len(order)
-    return "".join(_STORED[rank][i] for i in order) if order == (0, *range(2, rank), 1) and rank in _STORED else ""
 
 
 def as_stored(array: np.ndarray, value: SSAValue) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from stepdown.errors import InputError, ResourceError, UnsupportedModel
 from stepdown.files.hashes import sha256_file
 from stepdown.files.npz import NpzMetadata, TensorInfo
-from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
+from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, layout_name, match_inputs
 
 if TYPE_CHECKING:
     import onnx
@@ -37,11 +38,13 @@ class OnnxRunner:
 
     def __init__(self, path: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
         from stepdown.formats.onnx.loader import load_onnx
+        from stepdown.formats.onnx.marks import read_marks
         from stepdown.formats.onnx.stored import stored_tensors, without_saturation
 
         self.path, self._options = str(path), options or RunnerOptions()
         self._model = load_onnx(path)
         self._names = _tensor_names(self._model)
+        self._marks = read_marks(self._model, self.path) if self._model.producer_name == PRODUCER else {}
         exact = without_saturation(self._model)
         self._model = exact or self._model
         self._stored = stored_tensors(self._model)
@@ -81,7 +84,7 @@ class OnnxRunner:
         except Exception as error:
             raise InputError(f"onnxruntime cannot run it ({_one_line(error)})", self.path) from error
         found: Tensors = dict(given) if wanted == "all" else {}
-        found |= {self._names[n]: np.asarray(array) for n, array in zip(kinds, results, strict=True)}
+        found |= {self._names[n]: self._placed(n, array) for n, array in zip(kinds, results, strict=True)}
         self._dumped = {self._names[n]: self._info(n, TYPES[k][0]) for n, k in kinds.items()}
         self._dumped |= {spec.name: spec.info for spec in self.inputs() if spec.name in found}
         return found
@@ -99,10 +102,18 @@ class OnnxRunner:
 
     def _info(self, tensor: str, storage: str) -> TensorInfo:
         """Return what a tensor of the file stores."""
-        params = self._stored.get(tensor)
+        params, mark = self._stored.get(tensor), self._marks.get(tensor)
+        known = TensorInfo(storage)
+        if mark is not None:
+            known = replace(known, internal=mark.internal, layout=layout_name(mark.layout))
         if params is None or params.type != storage or isinstance(params.scale, tuple):
-            return TensorInfo(storage)
-        return TensorInfo(storage, params.scale, params.zero_point)
+            return known
+        return replace(known, scale=params.scale, zero_point=params.zero_point)
+
+    def _placed(self, tensor: str, array: Any) -> np.ndarray:
+        """Return a tensor in the layout of the source model that the file was made from."""
+        mark, made = self._marks.get(tensor), np.asarray(array)
+        return np.ascontiguousarray(made.transpose(mark.layout)) if mark and len(mark.layout) == made.ndim else made
 
     def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
         matched = match_inputs(given, self.inputs(), self.path)

@@ -16,11 +16,14 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Input, Weight
 from stepdown.dialects.types import is_none, shape_of, storage_of
 from stepdown.errors import UnsupportedModel
+from stepdown.formats.onnx.marks import write_marks
+from stepdown.numerics.floats import from_bf16_bits
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET, IR_VERSION, PRODUCER = 21, 10, "stepdown"
+LOWERED_ONLY = (".Convert", ".Lut", ".Rescale")
 # Storage name → the number of an ONNX element type. Source: onnx.proto, TensorProto.DataType.
 ELEMENT_TYPES = {
     "f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "i1": 9, "f16": 10, "f64": 11,
@@ -52,7 +55,7 @@ class Written:
 
     def __init__(self, draft: Draft, op: Any) -> None:
         self.draft, self.op = draft, op
-        self.inputs = [_operand_name(value) for value in op.operands]
+        self.inputs = [operand_name(value) for value in op.operands]
         self.names: list[str] = op.names
 
     @property
@@ -109,20 +112,26 @@ def writer(*names: str) -> Callable[[Writer], Writer]:
     return register
 
 
-def export_program(program: Program) -> "onnx.ModelProto":
-    """Return the ONNX model of a TOP program.
+def export_program(program: Program, opset: int = OPSET) -> "onnx.ModelProto":
+    """Return the ONNX model of a TOP program, or of a lowered one: integers between QuantizeLinear and Dequantize…
 
     Raises:
-        UnsupportedModel: names all ops that cannot be written, with counts.
+        UnsupportedModel: names all ops that cannot be written, with counts, or that the operator set does not have.
     """
     from onnx import helper, numpy_helper
+
+    from stepdown.formats.onnx.lowered import Reals, write_lowered
+    from stepdown.formats.onnx.opsets import at_opset
 
     _load_writers()
     _refuse_unsupported(program)
     draft = Draft()
+    reals = Reals(draft)
     for op in program.ops:
         if isinstance(op, Weight):
             draft.constants[op.key] = _weight(program, op)
+        elif op.name.startswith("tpu.") and not isinstance(op, Input) and not op.name.endswith(".None"):
+            write_lowered(op, reals)
         elif not isinstance(op, Input) and not op.name.endswith(".None"):
             WRITERS[type(op).__name__](Written(draft, op))
     graph = helper.make_graph(
@@ -131,23 +140,25 @@ def export_program(program: Program) -> "onnx.ModelProto":
         [numpy_helper.from_array(array, name) for name, array in draft.constants.items()],
     )  # fmt: skip
     opsets = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets, ir_version=IR_VERSION)
+    model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets, ir_version=IR_VERSION)
+    write_marks(model, program)
+    return at_opset(model, opset)
 
 
 def _refuse_unsupported(program: Program) -> None:
-    sources = (".Input", ".Weight", ".None")
+    sources = (".Input", ".Weight", ".None", *LOWERED_ONLY)
     missing = Counter(
         op.name for op in program.ops if not op.name.endswith(sources) and type(op).__name__ not in WRITERS
-    ) + Counter(op.name for op in program.ops if op.name.startswith("tpu."))
+    )
     if missing:
         listed = ", ".join(f"{op} ×{count}" for op, count in sorted(missing.items()))
         raise UnsupportedModel(f"ops that cannot be written as ONNX: {listed}", program.path)
 
 
 def _weight(program: Program, op: Weight) -> np.ndarray:
-    if storage_of(op.results[0]) == "bf16":
-        raise UnsupportedModel(f"weight '{op.key}' is bf16", program.path, "export the float module")
-    return program.weights[op.key]
+    """Return a constant as ONNX holds it: bfloat16 as the float32 numbers that its bits stand for."""
+    array = program.weights[op.key]
+    return from_bf16_bits(array) if storage_of(op.results[0]) == "bf16" and array.dtype == np.uint16 else array
 
 
 def _described(value: SSAValue) -> "onnx.ValueInfoProto":
@@ -156,7 +167,8 @@ def _described(value: SSAValue) -> "onnx.ValueInfoProto":
     return helper.make_tensor_value_info(value_name(value), ELEMENT_TYPES[storage_of(value)], shape_of(value))
 
 
-def _operand_name(value: SSAValue) -> str:
+def operand_name(value: SSAValue) -> str:
+    """Return what ONNX calls a value: '' where it is absent, a constant by its key."""
     if is_none(value):
         return ""
     owner = value.owner

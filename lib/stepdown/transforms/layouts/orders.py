@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
 
-from stepdown.dialects.op import Order
+from stepdown.dialects.op import Order, is_identity
 from stepdown.dialects.quant import UniformType
 from stepdown.dialects.types import Shape, is_none, quant_of, shape_of
 from stepdown.numerics.quantize import QuantParams
@@ -68,6 +68,8 @@ def moved_type(kind: Attribute, order: Order, shape: Shape | None = None) -> Ten
     The axis of a type with a scale a channel moves along.
     """
     assert isinstance(kind, TensorType)
+    if shape is None and is_identity(order):
+        return kind
     placed = permuted(shape_of(kind), order)
     params, element = quant_of(kind), kind.element_type
     if params is not None and params.axis is not None:

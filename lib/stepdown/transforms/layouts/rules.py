@@ -22,10 +22,11 @@ from stepdown.dialects.top.normalization import LpNorm, MeanVarianceNorm
 from stepdown.dialects.top.quantize import Scaled
 from stepdown.dialects.top.reduce import ArgReduce, Cumulative, Reduce
 from stepdown.dialects.top.softmax import Distribution
-from stepdown.dialects.types import Shape, shape_of
+from stepdown.dialects.types import Shape, is_none, shape_of
 from stepdown.transforms.layouts.orders import (
     channels_first,
     channels_last,
+    elements,
     identity,
     own_order,
     permuted,
@@ -102,10 +103,10 @@ def _elementwise(op: TensorOp, order: Order) -> Form:
 def _scaled(op: Scaled, order: Order) -> Form | None:
     if op.block_size:
         return None
-    others = [Want(own_order(v)) for v in op.operands[1:]]
-    axis = op.axis % len(order) if -len(order) <= op.axis < len(order) else None
-    moved = {} if axis is None else {"axis": order.index(axis)}
-    return Form((Want(order), *others), (order,), moved)
+    others = op.operands[1:]
+    moves = any(elements(v) > 1 for v in others if not is_none(v))
+    axis = {"axis": order.index(op.axis % len(order))} if moves else {}
+    return Form((Want(order), *(Want(own_order(v)) for v in others)), (order,), axis)
 
 
 @rule(Broadcast, Expand)
