@@ -1,4 +1,8 @@
-"""Multiplying an integer by a real number with integers only (TOSA apply_scale_32, single rounding)."""
+"""Multiplying an integer by a real number with integers only.
+
+Two roundings: `single` is TOSA's apply_scale_32, `double` is TensorFlow Lite's MultiplyByQuantizedMultiplier, whose
+multiplier / 2^31 and power of two each round (gemmlowp). Both have a multiplier and one right shift.
+"""
 
 import math
 from collections.abc import Sequence
@@ -42,7 +46,38 @@ def multipliers_shifts(scales: Sequence[float] | np.ndarray) -> tuple[np.ndarray
 def apply_scale(acc: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int) -> np.ndarray:
     """Return (acc × multiplier + 2^(shift−1)) >> shift in int64, rounded half up."""
     shift = np.asarray(shift, np.int64)
-    return (acc.astype(np.int64) * np.asarray(multiplier, np.int64) + (np.int64(1) << (shift - 1))) >> shift
+    work: np.ndarray = np.array(acc, np.int64)
+    work *= np.asarray(multiplier, np.int64)
+    work += np.int64(1) << (shift - 1)
+    work >>= shift
+    return work
+
+
+def apply_scale_twice(acc: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int) -> np.ndarray:
+    """Return acc × multiplier / 2^shift in int64, rounded twice, as TensorFlow Lite does.
+
+    A shift above 31 first divides by 2^31, half up, then by the rest, half away from zero; one below lifts `acc` first
+    and wraps at 32 bits. Source: MultiplyByQuantizedMultiplier, SaturatingRoundingDoublingHighMul, RoundingDivideByPOT.
+    """
+    work: np.ndarray = np.array(acc, np.int64)
+    shift = np.asarray(shift, np.int64)
+    if (shift < 31).any():
+        work = (work << np.maximum(31 - shift, 0)).astype(np.int32).astype(np.int64)
+    work *= np.asarray(multiplier, np.int64)
+    work += 1 << 30
+    work >>= 31
+    right = np.maximum(shift - 31, 0)
+    if right.any():
+        sign = work >> 63
+        sign &= -(right > 0).astype(np.int64)
+        work += sign
+        work += (np.int64(1) << right) >> 1
+        work >>= right
+    return work
+
+
+APPLY_SCALE = {"single": apply_scale, "double": apply_scale_twice}
+"""By rounding: how an integer is multiplied by multiplier / 2^shift."""
 
 
 def rescale(
@@ -52,6 +87,7 @@ def rescale(
     zero_point: int,
     bounds: tuple[int, int],
     dtype: type,
+    rounding: str = "single",
 ) -> np.ndarray:
     """Return saturate(apply_scale(acc) + zero_point) to `bounds`, as `dtype`.
 
@@ -60,13 +96,10 @@ def rescale(
     """
     out: np.ndarray = np.empty(acc.shape, dtype)
     multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
-    half = np.int64(1) << (shift - 1)
+    apply = APPLY_SCALE[rounding]
     for index in _blocks(acc.shape, multiplier.shape):
         pick = tuple(slice(None) if n == 1 else i for n, i in zip(multiplier.shape, index, strict=False))
-        work = acc[index].astype(np.int64)
-        work *= multiplier[pick]
-        work += half[pick]
-        work >>= shift[pick]
+        work = apply(acc[index], multiplier[pick], shift[pick])
         work += zero_point
         out[index] = np.clip(work, *bounds, out=work)
     return out

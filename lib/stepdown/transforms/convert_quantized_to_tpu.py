@@ -17,26 +17,30 @@ from stepdown.transforms.base import Pass
 from stepdown.transforms.lowering.builder import Element, Lowering
 from stepdown.transforms.lowering.floating import lower_float
 from stepdown.transforms.lowering.integer import lower_integer
+from stepdown.transforms.lowering.tflite import lower_tflite, refuse_unsupported
 
 
 @dataclass(frozen=True)
 class ConvertQuantizedToTpu(Pass):
-    """Lower a network that is quantised already, with its own parameters: profile=tosa."""
+    """Lower a network that is quantised already, with its own parameters: profile=tosa|tflite."""
 
     profile: str = "tosa"
-    choices: ClassVar[dict[str, tuple[str, ...]]] = {"profile": ("tosa",)}
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {"profile": ("tosa", "tflite")}
 
     def run(self, program: Program) -> None:
         """Replace the TOP program by the TPU program, which is for no chip yet.
 
         Raises:
             InputError: the module is in another state than TOP_QUANTIZED.
+            UnsupportedModel: profile tflite has no integer code for some of its ops.
         """
         if program["state"] != State.TOP_QUANTIZED:
             raise InputError(f"is in state {program['state']}, want a quantised TOP module", program.path)
         state = Lowering(program, _empty(program), None, False)
+        if self.profile == "tflite":
+            refuse_unsupported(program.ops)
         for op in program.ops:
-            _lower(state, op)
+            _lower(state, op, self.profile)
         _finish(state)
         for key, value in {"chip": "", "mode": "INT8", "profile": self.profile, "state": State.TPU_LOWERED}.items():
             state.program[key] = value
@@ -52,12 +56,14 @@ def _empty(program: Program) -> Program:
     return made
 
 
-def _lower(state: Lowering, op: TensorOp) -> None:
+def _lower(state: Lowering, op: TensorOp, profile: str) -> None:
     if isinstance(op, Weight | Absent):
         return
     if isinstance(op, Input):
         index = [argument_name(i) for i in state.top.input_ops].index(argument_name(op))
         state.emit("Input", op, [state.program.block.args[index]], [_element(op)])
+    elif profile == "tflite":
+        lower_tflite(state, op)
     elif isinstance(op, Quantize | Dequantize) and len(op.operands) == 1:
         _lower_cast(state, op)
     elif quant_of(op.results[0]):

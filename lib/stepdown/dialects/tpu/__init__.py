@@ -8,6 +8,7 @@ from stepdown.dialects.tpu.base import FloatOp, TpuOp
 from stepdown.dialects.tpu.convert import Convert, Lut, Rescale
 from stepdown.dialects.tpu.elementwise import INTEGER_OPS, MoveOp
 from stepdown.dialects.tpu.mac import MAC_OPS
+from stepdown.dialects.tpu.tflite import TFLITE_OPS
 from stepdown.dialects.types import quant_of
 
 
@@ -16,7 +17,7 @@ def _twin(name: str, top: type[TopOp]) -> type[TensorOp]:
     spelled = top.name.replace("top.", "tpu.")
     if name in MAC_OPS:
         return type(name, (MAC_OPS[name],), {"name": spelled, "inputs": (*top.inputs, "multiplier?", "shift?")})
-    execution = INTEGER_OPS.get(name, MoveOp if top.kind is Kind.MOVE else FloatOp)
+    execution = {**INTEGER_OPS, **TFLITE_OPS}.get(name, MoveOp if top.kind in (Kind.MOVE, Kind.SOURCE) else FloatOp)
     return type(name, (execution, top), {"name": spelled, "__doc__": top.__doc__})
 
 

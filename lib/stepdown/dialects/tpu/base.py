@@ -13,6 +13,7 @@ from stepdown.dialects.op import Arrays, TensorOp
 from stepdown.dialects.types import is_float, is_none, quant_of, storage_of
 from stepdown.numerics.floats import ROUND
 from stepdown.numerics.quantize import DTYPES, QuantParams
+from stepdown.numerics.tflite.tables import activation_bounds
 
 
 class TpuOp(TensorOp):
@@ -51,8 +52,10 @@ class TpuOp(TensorOp):
         params = self.result_params
         low, high = params.bounds
         if getattr(self, "do_relu", False):
-            low = max(low, params.zero_point)
             limit: float = self.relu_limit  # type: ignore[attr-defined]
+            if getattr(self, "rounding", "single") != "single":
+                return activation_bounds(params, 0.0, limit if limit >= 0 else None)
+            low = max(low, params.zero_point)
             if limit >= 0:
                 high = min(high, params.zero_point + round(limit / float(params.scale)))  # type: ignore[arg-type]
         return low, high

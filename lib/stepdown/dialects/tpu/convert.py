@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from stepdown.dialects.fields import Int
+from stepdown.dialects.fields import Int, Str
 from stepdown.dialects.op import Arrays, Kind
 from stepdown.dialects.tpu.base import TpuOp, centred, rounded
 from stepdown.dialects.types import Shape, quant_of
 from stepdown.numerics.quantize import dequantize, quantize
 from stepdown.numerics.rescale import rescale
+from stepdown.numerics.tflite.tables import quantize_away
 
 
 class OneToOne(TpuOp):
@@ -21,15 +22,21 @@ class OneToOne(TpuOp):
 
 
 class Convert(OneToOne):
-    """Another storage type for the same values: quantises, dequantises, or rounds to a float format."""
+    """Another storage type for the same values: quantises, dequantises, or rounds to a float format.
+
+    `ties` says where values halfway between two stored ones go: to the even one, or away from zero as in TFLite.
+    """
 
     name = "tpu.Convert"
+    ties = Str("even", choices=("even", "away"))
 
     def run(self, input: np.ndarray) -> Arrays:
         """Return the operand in the result's type."""
         source, target = quant_of(self.operands[0]), quant_of(self.results[0])
         values = dequantize(input, source) if source else input
-        return [quantize(values, target) if target else rounded(values, self.results[0])]
+        if target is None:
+            return [rounded(values, self.results[0])]
+        return [quantize(values, target) if self.ties == "even" else quantize_away(values, target)]
 
 
 class Rescale(OneToOne):
@@ -38,12 +45,13 @@ class Rescale(OneToOne):
     name = "tpu.Rescale"
     multiplier = Int()
     shift = Int()
+    rounding = Str("single", choices=("single", "double"))
 
     def run(self, input: np.ndarray) -> Arrays:
         """Return saturate(rescale(x − zp))."""
         x = centred(input, self.params(0), np.int32)
         zero_point = self.result_params.zero_point
-        return [rescale(x, self.multiplier, self.shift, zero_point, self.bounds(), self.result_dtype)]
+        return [rescale(x, self.multiplier, self.shift, zero_point, self.bounds(), self.result_dtype, self.rounding)]
 
 
 class Lut(OneToOne):

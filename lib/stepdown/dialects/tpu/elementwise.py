@@ -4,17 +4,32 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stepdown.dialects.fields import Ints
+from stepdown.dialects.fields import Ints, Str
 from stepdown.dialects.op import Arrays
 from stepdown.dialects.tpu.base import TpuOp, centred
-from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT, apply_scale, rescale
+from stepdown.numerics.rescale import APPLY_SCALE, ELTWISE_LEFT_SHIFT, apply_scale, rescale
+from stepdown.numerics.tflite.pool import mean_away
 
 
 class ScaledOp(TpuOp):
-    """An op whose integer code rescales by constants, kept as attributes."""
+    """An op whose integer code rescales by constants, kept as attributes.
+
+    `rounding` is double in networks that TensorFlow Lite quantised (see `numerics.rescale`).
+    """
 
     multipliers = Ints(())
     shifts = Ints(())
+    rounding = Str("single", choices=("single", "double"))
+
+    def scaled(self, acc: np.ndarray, index: int) -> np.ndarray:
+        """Return `acc` times the scale at `index`, rounded."""
+        return APPLY_SCALE[self.rounding](acc, self.multipliers[index], self.shifts[index])
+
+    def stored(self, acc: np.ndarray, index: int = -1) -> np.ndarray:
+        """Return `acc` times the scale at `index` as the result is stored."""
+        scale = self.multipliers[index], self.shifts[index]
+        params = self.result_params
+        return rescale(acc, *scale, params.zero_point, self.bounds(), self.result_dtype, self.rounding)
 
 
 class SumOp(ScaledOp):
@@ -30,11 +45,8 @@ class SumOp(ScaledOp):
         total: Any = 0
         for i, q in enumerate(inputs):
             lifted = centred(q, self.params(i), np.int64) << ELTWISE_LEFT_SHIFT
-            total = total + self.signs[i > 0] * apply_scale(lifted, self.multipliers[i], self.shifts[i])
-        params = self.result_params
-        return [
-            rescale(total, self.multipliers[-1], self.shifts[-1], params.zero_point, self.bounds(), self.result_dtype)
-        ]
+            total = total + self.signs[i > 0] * self.scaled(lifted, i)
+        return [self.stored(total)]
 
 
 class DifferenceOp(SumOp):
@@ -49,20 +61,17 @@ class ProductOp(ScaledOp):
     def run_integer(self, a: np.ndarray, b: np.ndarray) -> Arrays:
         """Return saturate(rescale((a − zp_a)·(b − zp_b)))."""
         product = centred(a, self.params(0), np.int32) * centred(b, self.params(1), np.int32)
-        zero_point = self.result_params.zero_point
-        return [rescale(product, self.multipliers[0], self.shifts[0], zero_point, self.bounds(), self.result_dtype)]
+        return [self.stored(product)]
 
 
 class PickOp(ScaledOp):
-    """Max, Min: every side is rescaled to the output, then one is picked."""
+    """Max, Min: every side is rescaled to the output, then one is picked; without multipliers all have one scale."""
 
     def run_integer(self, *inputs: Any) -> Arrays:
         """Fold the op over the rescaled operands."""
-        params, dtype = self.result_params, self.result_dtype
-        sides = [
-            rescale(centred(q, self.params(i), np.int32), m, s, params.zero_point, self.bounds(), dtype)
-            for i, (q, m, s) in enumerate(zip(inputs, self.multipliers, self.shifts, strict=True))
-        ]
+        sides = inputs
+        if self.multipliers:
+            sides = tuple(self.stored(centred(q, self.params(i), np.int32), i) for i, q in enumerate(inputs))
         y = sides[0]
         for side in sides[1:]:
             y = self.function(y, side)  # type: ignore[attr-defined]
@@ -78,10 +87,17 @@ class MoveOp(TpuOp):
 
 
 class AverageOp(ScaledOp):
-    """AveragePool: exact sums, zero point × count removed, one rescale for each distinct count, ascending."""
+    """AveragePool: exact sums, zero point × count removed, one rescale for each distinct count, ascending.
+
+    Without multipliers operand and result have one scale: the sum of the stored integers is divided by the count,
+    half away from zero. Source: TFLite AveragePool.
+    """
 
     def run_integer(self, q: np.ndarray) -> Arrays:
         """Return saturate(rescale(Σ (x − zp))), the rescale chosen by each window's count."""
+        if not self.multipliers:
+            sums, counts = self.sums(q.astype(np.float64)), self.counts(q.shape)  # type: ignore[attr-defined]
+            return [np.clip(mean_away(sums, counts), *self.bounds()).astype(self.result_dtype)]
         sums = self.sums(centred(q, self.params(0), np.float64))  # type: ignore[attr-defined]
         counts = np.asarray(self.counts(q.shape))  # type: ignore[attr-defined]
         which = np.searchsorted(np.unique(counts), counts)
@@ -97,8 +113,7 @@ class SumReduceOp(ScaledOp):
     def run_integer(self, q: np.ndarray) -> Arrays:
         """Return saturate(rescale(Σ (x − zp)))."""
         sums = self.sums(centred(q, self.params(0), np.float64))  # type: ignore[attr-defined]
-        zero_point = self.result_params.zero_point
-        return [rescale(sums, self.multipliers[0], self.shifts[0], zero_point, self.bounds(), self.result_dtype)]
+        return [self.stored(sums)]
 
 
 INTEGER_OPS: dict[str, type[TpuOp]] = {

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from xdsl.ir import Attribute
 
+from stepdown.dialects.fields import Str
 from stepdown.dialects.op import Arrays
 from stepdown.dialects.top.mac import Conv, ConvTranspose, MatMul
 from stepdown.dialects.tpu.base import TpuOp, centred
@@ -15,14 +16,18 @@ from stepdown.numerics.convolve import pad_spatial, windows
 from stepdown.numerics.floats import ROUND
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import rescale
+from stepdown.numerics.tflite.fixed import round_away
 
 
 class MacOp(TpuOp):
     """A convolution or matrix product.
 
     Quantised, it has two more operands: `multiplier` (i32) and `shift` (i8), one a channel, and its bias is i32 in
-    units of input scale × weight scale.
+    units of input scale × weight scale. `rounding` is double in networks that TensorFlow Lite quantised, or
+    away: then `multiplier` holds real scales (f64), there is no shift, and products are rounded half away from zero.
     """
+
+    rounding = Str("single", choices=("single", "double", "away"))
 
     def infer(self) -> list[Attribute]:
         """Return the result types, from the operands that the TOP op has."""
@@ -31,20 +36,25 @@ class MacOp(TpuOp):
         return [tensor(shape, storage_of(self.operands[0])) for shape in shapes]
 
     def run_integer(self, *inputs: Any) -> Arrays:
-        """Return saturate(rescale(Σ (x − zp)·w + bias))."""
+        """Return saturate(rescale(Σ (x − zp)·w + bias)), the sum in int32."""
         x, w, bias, multiplier, shift = inputs
         w = centred(w, self.params(1), np.int16)
         dtype = exact_dtype(self._channels_first(w), _largest(self.params(0)))
         total = self.accumulate(centred(x, self.params(0), dtype), w.astype(dtype))  # type: ignore[attr-defined]
         along = self._along(total.ndim)
+        total = _wrapped(total)
         if bias is not None:
             total += bias.reshape(along)
+        if self.rounding == "away":
+            scaled = round_away(total * multiplier.reshape(along)) + self.result_params.zero_point
+            return [np.clip(scaled, *self.bounds()).astype(self.result_dtype)]
         scales = (
             (multiplier.reshape(along), shift.reshape(along))
             if multiplier.size > 1
             else (multiplier.item(), shift.item())
         )
-        return [rescale(total, *scales, self.result_params.zero_point, self.bounds(), self.result_dtype)]
+        zero_point = self.result_params.zero_point
+        return [rescale(total, *scales, zero_point, self.bounds(), self.result_dtype, self.rounding)]
 
     def run_rounded(self, *inputs: Any) -> Arrays:
         """Return the exact sum rounded once to the result's format, then the fused ReLU."""
@@ -151,6 +161,11 @@ class MatMulMac(MacOp, MatMul):
         right = np.broadcast_to(rows, (*batch, *rows.shape[-2:]))[*at[:-2], at[-1]]
         terms = left * right
         return terms if bias is None else np.column_stack([terms, bias[at[-1]]])
+
+
+def _wrapped(total: np.ndarray) -> np.ndarray:
+    """Return exact sums as int32; those of imported networks wrap as their own kernels' do."""
+    return total.astype(np.int32) if total.dtype == np.float32 else total.astype(np.int64).astype(np.int32)
 
 
 def _largest(params: QuantParams) -> int:

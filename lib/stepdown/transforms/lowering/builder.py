@@ -21,7 +21,7 @@ from stepdown.dialects.op import (
 )
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Weight
-from stepdown.dialects.tpu import TPU_OPS, Convert, Rescale
+from stepdown.dialects.tpu import TPU_OPS, Convert, Lut, Rescale
 from stepdown.dialects.types import NONE, is_none, is_real, quant_of, range_of, shape_of, storage_of, tensor
 from stepdown.errors import InputError
 from stepdown.numerics.floats import bf16_bits, round_bf16
@@ -139,6 +139,16 @@ class Lowering:
         attributes = {"key": cls.fields["key"].encode(key)}
         return self.program.add(
             cls.create(result_types=[tensor(array.shape, kind)], attributes=attributes, location=location([key]))
+        )
+
+    def looked_up(self, value: SSAValue, table: np.ndarray, target: QuantParams) -> SSAValue:
+        """Append a table look-up that brings a stored tensor to other parameters, as an internal tensor."""
+        source = self.get(value, self.native.get(value) or quant_of(value))  # type: ignore[arg-type]
+        name = self._free_name(f"{value_name(value)}_rescaled")
+        place = location([name], internal=True, layouts=[layout_of(source)])
+        operands = [source, self.weight(f"{name}_table", table, target)]
+        return self.program.add(
+            Lut.create(operands=operands, result_types=[tensor(shape_of(source), target)], location=place)
         )
 
     @property

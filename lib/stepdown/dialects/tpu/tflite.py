@@ -1,0 +1,101 @@
+"""Integer code that only networks quantised by TensorFlow Lite have (profile `tflite`)."""
+
+from typing import Any
+
+import numpy as np
+
+from stepdown.dialects.fields import Int
+from stepdown.dialects.op import Arrays
+from stepdown.dialects.tpu.base import TpuOp, centred
+from stepdown.dialects.tpu.elementwise import MoveOp, ScaledOp
+from stepdown.numerics.tflite.softmax import log_softmax, softmax
+from stepdown.numerics.tflite.vectors import divide, interpolated, l2_normalized, linear_weights
+
+COMPARE_LEFT_SHIFT = 8
+
+
+class SoftmaxOp(TpuOp):
+    """Softmax: `multiplier` and the left shift `lift` bring a difference of stored inputs to 5 integer bits."""
+
+    multiplier = Int(0)
+    lift = Int(0)
+    fixed_point = staticmethod(softmax)
+
+    def run_integer(self, q: np.ndarray) -> Arrays:
+        """Return the distribution in fixed point."""
+        low = self.result_params.bounds[0]
+        y = self.fixed_point(q, self.multiplier, self.lift, low, self.axis)  # type: ignore[attr-defined]
+        return [y.astype(self.result_dtype)]
+
+
+class LogSoftmaxOp(SoftmaxOp):
+    """LogSoftmax."""
+
+    fixed_point = staticmethod(log_softmax)
+
+
+class NormOp(TpuOp):
+    """LpNorm with p = 2."""
+
+    def run_integer(self, q: np.ndarray) -> Arrays:
+        """Return x / √Σx²; the result's scale is 1/128."""
+        y = l2_normalized(centred(q, self.params(0), np.int64), self.axis)  # type: ignore[attr-defined]
+        return [np.clip(y + self.result_params.zero_point, *self.bounds()).astype(self.result_dtype)]
+
+
+class InterpolateOp(TpuOp):
+    """Resize, linear: coordinates with 10 bits of fraction, stored integers interpolated."""
+
+    def run_integer(self, q: np.ndarray) -> Arrays:
+        """Return the weighted sums, rounded once."""
+        mode: str = self.coordinate_transformation_mode  # type: ignore[attr-defined]
+        options = mode == "align_corners", mode == "half_pixel"
+        axes = self.resized_axes(q.shape)  # type: ignore[attr-defined]
+        weights = {a: linear_weights(q.shape[a], self.shape[a], *options) for a in axes}  # type: ignore[attr-defined]
+        return [interpolated(q, weights).astype(self.result_dtype)]
+
+
+class PReluOp(ScaledOp):
+    """PRelu: scales of the positive side, and of input × slope."""
+
+    def run_integer(self, q: np.ndarray, slope: np.ndarray) -> Arrays:
+        """Return x rescaled where it is positive, x · slope rescaled elsewhere."""
+        x = centred(q, self.params(0), np.int32)
+        product = x * centred(slope, self.params(1), np.int32)
+        return [np.where(x >= 0, self.stored(x, 0), self.stored(product, 1))]
+
+
+class QuotientOp(ScaledOp):
+    """Div: the reciprocal of the divisor in fixed point."""
+
+    def run_integer(self, a: np.ndarray, b: np.ndarray) -> Arrays:
+        """Return saturate(a / b); a divisor of 0 gives the largest or smallest value."""
+        x, y = centred(a, self.params(0), np.int64), centred(b, self.params(1), np.int64)
+        quotient = divide(x, y, self.multipliers[0], 31 - self.shifts[0]) + self.result_params.zero_point
+        return [np.clip(quotient, *self.bounds()).astype(self.result_dtype)]
+
+
+class CompareOp(ScaledOp):
+    """Compare: quantised sides are lifted by 8 bits and brought to real units; the result is a truth value."""
+
+    def run(self, *inputs: Any) -> Arrays:
+        """Return the comparison."""
+        return self.compute(*(self._side(q, i) for i, q in enumerate(inputs)) if self.multipliers else inputs)
+
+    def _side(self, q: np.ndarray, index: int) -> np.ndarray:
+        return self.scaled(centred(q, self.params(index), np.int64) << COMPARE_LEFT_SHIFT, index)
+
+
+TFLITE_OPS: dict[str, type[TpuOp]] = {
+    "Softmax": SoftmaxOp,
+    "LogSoftmax": LogSoftmaxOp,
+    "LpNorm": NormOp,
+    "Resize": InterpolateOp,
+    "PRelu": PReluOp,
+    "Div": QuotientOp,
+    "Compare": CompareOp,
+    "Where": MoveOp,
+    "ScatterND": MoveOp,
+    "TopK": MoveOp,
+}
+"""TOP ops that have integer code in this profile alone."""
