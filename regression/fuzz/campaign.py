@@ -70,7 +70,7 @@ class Box:
         path.write_bytes(data)
         self.accepted = False
         try:
-            with self._watch.watching(), time_limit():
+            with self._watch.watching(), time_limit(TIME_LIMIT_S):
                 self._read(path)
             self.accepted = True
         except StepError as error:

@@ -10,6 +10,7 @@ to run it again.
 """
 
 import argparse
+import faulthandler
 import json
 import mmap
 import os
@@ -124,6 +125,7 @@ def _start(args: argparse.Namespace, target: Target, job: _Job) -> None:
 
 def _child(args: argparse.Namespace, target: Target, job: _Job) -> int:
     """Run one job's inputs; its outcome goes into a file, for a crash leaves nothing else behind."""
+    faulthandler.enable()
     box = Box(target, None if args.no_coverage else LinePairs(str(PACKAGE)))
     campaign = Campaign(box, f"{args.seed}:{target.name}:{job.number}", args.output / target.name, args.keep)
     if job.result.is_file():

@@ -9,17 +9,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "lib")]
+REGRESSION = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REGRESSION), str(REGRESSION / "unit"), str(REGRESSION.parent / "lib")]
 
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
+from formats.tflite import tflite_models  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from stepdown.cli import model_transform  # noqa: E402
 from stepdown.files.npz import NpzMetadata, TensorInfo, write_npz  # noqa: E402
 
 CORPUS = Path(__file__).parent / "corpus"
-UNIT = Path(__file__).resolve().parents[1] / "unit"
 Array = np.ndarray
 
 
@@ -136,6 +137,48 @@ def write_onnx() -> None:
     _file("onnx.beside", "data.bin").write_bytes(_ramp(4, 4).tobytes())
 
 
+def write_tflite() -> None:
+    """Write a quantised convolution network, and a float one whose shapes are constants."""
+    ints = {f"k{i}": values for i, values in enumerate(([1, 2], [0, 0, 1, 1], [1, -1]))}
+    grid = np.arange(36, dtype=np.int8).reshape(2, 3, 3, 2)
+    quantised = tflite_models.model(
+        [
+            tflite_models.Op("CONV_2D", ["x", "w", "b"], ["c"], {"strideW": 1, "strideH": 1}),
+            tflite_models.Op("MEAN", ["c", "k0"], ["m"], {"keepDims": False}),
+            tflite_models.Op("SOFTMAX", ["m"], ["y"], {"beta": 1.0}),
+        ],
+        [
+            tflite_models.Tensor("x", (1, 4, 4, 2), scale=0.1, zero_point=3),
+            tflite_models.Tensor("w", (2, 3, 3, 2), scale=[0.01, 0.02], array=grid),
+            tflite_models.Tensor("b", (2,), "int32", scale=[0.001, 0.002], array=np.array([1, -1])),
+            tflite_models.Tensor("c", (1, 4, 4, 2), scale=0.2, zero_point=-128),
+            tflite_models.constant("k0", ints["k0"]),
+            tflite_models.Tensor("m", (1, 2), scale=0.2, zero_point=-128),
+            tflite_models.Tensor("y", (1, 2), scale=1 / 256, zero_point=-128),
+        ],
+    )  # fmt: skip
+    floats = tflite_models.model(
+        [
+            tflite_models.Op("PAD", ["x", "k1"], ["p"]),
+            tflite_models.Op("RESHAPE", ["p", "k2"], ["r"], {"newShape": [1, -1]}),
+            tflite_models.Op("FULLY_CONNECTED", ["r", "w", ""], ["f"]),
+            tflite_models.Op("LOGISTIC", ["f"], ["y"]),
+        ],
+        [
+            tflite_models.Tensor("x", (1, 3), "float32"),
+            tflite_models.constant("k1", np.reshape(ints["k1"], (2, 2))),
+            tflite_models.Tensor("p", (1, 5), "float32"),
+            tflite_models.constant("k2", ints["k2"]),
+            tflite_models.Tensor("r", (1, 5), "float32"),
+            tflite_models.Tensor("w", (4, 5), "float16", array=_ramp(4, 5)),
+            tflite_models.Tensor("f", (1, 4), "float32"),
+            tflite_models.Tensor("y", (1, 4), "float32"),
+        ],
+    )
+    _file("tflite", "quantised.tflite").write_bytes(quantised)
+    _file("tflite", "floats.tflite").write_bytes(floats)
+
+
 def write_modules() -> None:
     """Import two of the models."""
     for make in (layers, functions):
@@ -175,10 +218,10 @@ def write_texts() -> None:
         _file(target, name).write_text(text)
     for name in ("a.jpg", "b.npz"):
         _file("list.beside", name).write_bytes(b"")
-    chip = Path(__file__).resolve().parents[2] / "lib" / "stepdown" / "chips" / "bm1684x.toml"
+    chip = REGRESSION.parent / "lib" / "stepdown" / "chips" / "bm1684x.toml"
     _file("chip", chip.name).write_bytes(chip.read_bytes())
     for name in ("meta.mat", "meta_plain.mat"):
-        _file("matlab", name).write_bytes((UNIT / "data" / name).read_bytes())
+        _file("matlab", name).write_bytes((REGRESSION / "unit" / "data" / name).read_bytes())
 
 
 def _file(target: str, name: str) -> Path:
@@ -187,5 +230,5 @@ def _file(target: str, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    for write in (write_onnx, write_modules, write_npz_files, write_texts):
+    for write in (write_onnx, write_tflite, write_modules, write_npz_files, write_texts):
         write()

@@ -6,6 +6,7 @@ in `corpus/<name>.beside/`.
 
 import contextlib
 import os
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from fuzz.mutators import Mutator, mutate_bytes, text_mutator
 from fuzz.npz_files import mutate_npz
 from fuzz.onnx_models import mutate_onnx
+from fuzz.tflite_models import mutate_tflite
 from stepdown.chips import load_chip
 from stepdown.cli import model_transform
 from stepdown.data.dataset import read_list
@@ -55,13 +57,18 @@ class Target:
         return sorted(path for path in self.corpus.glob("*") if path.is_file())
 
 
+@cache
+def _parser() -> ArgumentParser:
+    return model_transform.parser()
+
+
 def _import(*more: str) -> Reader:
     """Return a reader that runs model_transform.py, without the C++ simplifier."""
 
     def read(path: Path, folder: Path) -> None:
         words = ["--model_name", "net", "--model_def", str(path), "--mlir", str(folder / "net.mlir"), "--no_simplify"]
         with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
-            model_transform.run(model_transform.parser().parse_args([*words, *more]))
+            model_transform.run(_parser().parse_args([*words, *more]))
 
     return read
 
@@ -110,6 +117,7 @@ _PATHS = ("a.jpg", "#", "../../..", "/dev/null", "/proc")
 
 _ROWS = (
     Target("onnx", ".onnx", _import(), mutate_onnx),
+    Target("tflite", ".tflite", _import(), mutate_tflite),
     Target("mlir", ".mlir", _read_mlir, text_mutator(*_MLIR_WORDS)),
     Target("npz", ".npz", _read_npz, mutate_npz),
     Target("table", "", lambda path, _: read_table(path), text_mutator("conv", "relu", "1e39", "-0.0", "inf", "nan")),

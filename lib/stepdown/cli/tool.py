@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from stepdown.errors import InputError, StepError
 
 BUG_EXIT_CODE = 70
+MAX_MESSAGE = 1600
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,7 +50,7 @@ def run(name: str, argv: list[str] | None = None) -> int:
         if debug:
             raise
         text, code = _describe(error)
-        print(f"{_program()}: error: {text}", file=sys.stderr)
+        print(f"{_program()}: error: {_one_line(text)}", file=sys.stderr)
         return code
 
 
@@ -71,7 +72,7 @@ def _program() -> str:
 def _describe(error: Exception) -> tuple[str, int]:
     """Return the one line that tells the user of `error`, and the exit code."""
     if isinstance(error, StepError):
-        return " ".join(str(error).splitlines()), error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, MemoryError):
         return "out of memory; use a smaller input or batch", 4
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE):
@@ -82,6 +83,13 @@ def _describe(error: Exception) -> tuple[str, int]:
         f"a bug of ours, please report it: {type(error).__name__}: {error}; rerun with --debug for the traceback",
         BUG_EXIT_CODE,
     )
+
+
+def _one_line(text: str) -> str:
+    """Return a message as one line of moderate length; what a terminal would obey is escaped."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.splitlines()))
+    half = MAX_MESSAGE // 2
+    return line if len(line) <= MAX_MESSAGE else f"{line[:half]} … {line[-half:]}"
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

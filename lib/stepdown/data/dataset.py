@@ -96,7 +96,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Path]:
     if not names:
         raise InputError("the list names no files", str(path))
     files = [_resolve(name, Path(path).parent) for name in names]
-    missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
+    missing = [name for name, file in zip(names, files, strict=True) if not os.path.isfile(file)]
     if missing:
         more = f" and {len(missing) - _NAMED_AT_MOST} more" if len(missing) > _NAMED_AT_MOST else ""
         raise InputError(

@@ -21,7 +21,7 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from stepdown.dialects.fields import Field
-from stepdown.dialects.types import Shape, is_none, shape_of, storage_of, tensor
+from stepdown.dialects.types import Shape, is_none, shape_of, shape_problem, storage_of, tensor
 
 Arrays = Sequence[np.ndarray]
 
@@ -77,6 +77,8 @@ class TensorOp(Operation):
         """Return the result types."""
         self.check_operands()
         shapes = self.shapes(*(None if is_none(v) else shape_of(v) for v in self.operands))
+        if problem := next(filter(None, map(shape_problem, shapes)), ""):
+            raise VerifyException(problem)
         return [tensor(shape, element) for shape, element in zip(shapes, self.elements(len(shapes)), strict=True)]
 
     def shapes(self, *inputs: Any) -> list[Shape]:

@@ -15,7 +15,8 @@ from xdsl.ir import Attribute, Block, BlockArgument, Region, SSAValue
 
 from stepdown.dialects.op import TensorOp, location, value_name
 from stepdown.dialects.text import parse_module, print_module, verify
-from stepdown.errors import InputError
+from stepdown.dialects.types import shape_of, shape_problem
+from stepdown.errors import InputError, UnsupportedModel
 from stepdown.files.atomic import write_text
 from stepdown.files.hashes import sha256_file
 from stepdown.files.npz import NpzFile, write_npz
@@ -95,7 +96,14 @@ class Program:
 
     @classmethod
     def empty(cls, name: str, inputs: Mapping[str, Attribute], platform: str) -> "Program":
-        """Return a program named `name` with the given arguments and nothing in it yet."""
+        """Return a program named `name` with the given arguments and nothing in it yet.
+
+        Raises:
+            UnsupportedModel: an argument is larger than any tensor may be.
+        """
+        for argument, kind in inputs.items():
+            if problem := shape_problem(shape_of(kind)):
+                raise UnsupportedModel(problem, f"input '{argument}'")
         block = Block(arg_types=list(inputs.values()))
         for argument, tensor in zip(block.args, inputs, strict=True):
             argument.location = location([tensor])  # the caller's name, whatever lowering does to the op

@@ -10,6 +10,7 @@ Source: https://mlir.llvm.org/docs/Dialects/QuantDialect/
 import re
 from dataclasses import dataclass
 
+import numpy as np
 from xdsl.ir import Data, Dialect, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
@@ -51,8 +52,12 @@ class UniformType(Data[QuantParams], TypeAttribute):
             pairs = [s.partition(":") for s in scales.split(",")]
             if len({zero or "0" for _, _, zero in pairs}) > 1:
                 parser.raise_error("zero points that differ by channel")
-            return QuantParams(tuple(float(s) for s, _, _ in pairs), int(pairs[0][2] or 0), type_name, int(axis))
-        return QuantParams(float(scale), int(zero_point or 0), type_name)
+            params = QuantParams(tuple(float(s) for s, _, _ in pairs), int(pairs[0][2] or 0), type_name, int(axis))
+        else:
+            params = QuantParams(float(scale), int(zero_point or 0), type_name)
+        if not np.isfinite(params.scale).all():
+            parser.raise_error("a scale that is not finite")
+        return params
 
     def print_parameter(self, printer: Printer) -> None:
         """Print what `parse_parameter` reads, scales in their shortest exact form."""

@@ -20,8 +20,11 @@ from xdsl.utils.mlir_lexer import MLIRLexer, MLIRToken, MLIRTokenKind
 
 from stepdown.dialects.op import TensorOp, names_of
 from stepdown.dialects.quant import QUANT
+from stepdown.dialects.types import MAX_RANK
 from stepdown.errors import InputError
 
+# The parser takes quadratic time for the sizes of a shape.
+_TOO_MANY_DIMENSIONS = re.compile(rf"(?<!\d)(?:\d++x){{{MAX_RANK + 1}}}")
 _LOCATION_ALIAS = re.compile(r"^#\w+ = loc\(.*\)$\n?", re.MULTILINE)
 
 
@@ -41,6 +44,8 @@ def parse_module(text: str, source: str = "input") -> ModuleOp:
     Raises:
         InputError: `source` holds no module, or one that breaks a constraint; names the line, or the op and tensor.
     """
+    if _TOO_MANY_DIMENSIONS.search(text):
+        raise InputError(f"a tensor has more than {MAX_RANK} dimensions", source)
     hoisted = "".join(_LOCATION_ALIAS.findall(text)) + _LOCATION_ALIAS.sub("", text)
     try:
         module = _parser(hoisted, source).parse_module()

@@ -3,6 +3,7 @@
 A storage name is one of f32, f16, bf16, f64, i1, i8, u8, i16, u16, i32, u32, i64, u64.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,10 @@ from stepdown.dialects.quant import CalibratedType, Range, UniformType
 from stepdown.numerics.quantize import QuantParams
 
 Shape = tuple[int, ...]
+
+MAX_RANK = 64
+MAX_ELEMENTS = 1 << 31
+"""8 GiB of float32: a few bytes of a model must not ask a later tool for more."""
 
 NONE = NoneType()
 ELEMENTS: dict[str, Attribute] = {
@@ -59,6 +64,17 @@ def tensor(shape: Sequence[int], element: str | QuantParams | Range = "f32") -> 
     if isinstance(element, Range):
         return TensorType(CalibratedType(element), shape)
     return TensorType(ELEMENTS[element], shape)
+
+
+def shape_problem(shape: Sequence[int]) -> str:
+    """Return why no tensor of a program has this shape, '' where one may."""
+    if len(shape) > MAX_RANK:
+        return f"a tensor has {len(shape)} dimensions, the most is {MAX_RANK}"
+    if min(shape, default=0) < 0:
+        return f"a tensor has the negative size {min(shape)}"
+    if math.prod(shape) > MAX_ELEMENTS:
+        return f"a tensor of shape {tuple(shape)} has more than {MAX_ELEMENTS} elements"
+    return ""
 
 
 def shape_of(value: SSAValue | Attribute) -> Shape:

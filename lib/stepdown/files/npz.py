@@ -28,6 +28,8 @@ METADATA_MEMBER = "__stepdown__"
 MAX_TENSOR_BYTES = 8 << 30
 # A packed file that grows larger than the first, and by more than the second, is there to fill the memory.
 MAX_UNPACKED_BYTES, MAX_GROWTH = 256 << 20, 100
+# Zip files count the letters of a name in 16 bits.
+MAX_NAME_BYTES = 65_000
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # What zipfile and numpy raise on broken members.
 _BROKEN = (
@@ -261,6 +263,8 @@ def _read_npy(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _write_member(archive: zipfile.ZipFile, name: str, tensor: np.ndarray) -> None:
+    if "\0" in name or len(name.encode()) > MAX_NAME_BYTES:
+        raise InputError(f"'{name[:40]}…' cannot be the name of a tensor in an npz file", fix="rename it in the model")
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         buffer, np.lib.format.header_data_from_array_1_0(np.require(tensor, requirements="C"))

@@ -6,10 +6,10 @@ from typing import Any
 
 from xdsl.ir import SSAValue
 
-from stepdown.dialects.op import TensorOp, absorb, rename
+from stepdown.dialects.op import TensorOp, rename
 from stepdown.dialects.top.source import Input, Weight
 from stepdown.errors import InputError
-from stepdown.formats.graph import Graph, Node
+from stepdown.formats.graph import Folded, Graph, Node, claim
 
 # What a rule raises on attributes of a wrong type or length, or on operands that the operator cannot have.
 _MALFORMED = (
@@ -54,13 +54,11 @@ def import_node(node: Node, rules: Mapping[str, Rule], where: str) -> None:
 def _note_folded(node: Node, output: str, value: SSAValue) -> None:
     """Keep the names of tensors that became constants: the first op that uses one notes it as fused."""
     state = node.graph
-    names = [n for name in node.inputs for n in state.folded.get(name, ())]
+    sources = [state.folded[name] for name in dict.fromkeys(node.inputs) if name in state.folded]
     if isinstance(value.owner, Weight):
-        state.folded[output] = [*names, node.tensor_name(output)]
+        state.folded[output] = Folded(node.tensor_name(output), sources)
     elif isinstance(value.owner, TensorOp):
-        fresh = [n for n in dict.fromkeys(names) if n not in state.claimed]
-        state.claimed.update(fresh)
-        absorb(value.owner, fresh)
+        state.fuse(value.owner, claim(sources))
 
 
 def network_outputs(state: Graph, names: Sequence[str]) -> list[SSAValue]:
@@ -69,6 +67,7 @@ def network_outputs(state: Graph, names: Sequence[str]) -> list[SSAValue]:
     Raises:
         InputError: nothing makes one.
     """
+    state.note_fused()
     taken: set[SSAValue] = set()
     results = []
     for name in names:

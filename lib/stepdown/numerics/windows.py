@@ -43,7 +43,9 @@ class Window:
 
         `before` and `after` count padding as data.
         """
-        for tap in range(self.kernel):
+        nearest = self.begin - before - (self.count - 1) * self.stride  # a window may be far wider than the data
+        furthest = self.begin + self.size - 1 + after
+        for tap in range(max(0, -(-nearest // self.dilation)), min(self.kernel, furthest // self.dilation + 1)):
             offset = tap * self.dilation - self.begin
             first = max(0, -((offset + before) // self.stride))
             last = min(self.count, (self.size - 1 + after - offset) // self.stride + 1)

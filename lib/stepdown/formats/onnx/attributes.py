@@ -19,6 +19,8 @@ def tensor_array(proto: "onnx.TensorProto") -> np.ndarray:
     from onnx import numpy_helper
 
     try:
+        if min(proto.dims, default=0) < 0:
+            raise ValueError(f"its shape is {list(proto.dims)}")
         return numpy_helper.to_array(proto)
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"cannot be read ({error})", f"initializer '{proto.name}'") from None
