@@ -113,7 +113,7 @@ def writer(*names: str) -> Callable[[Writer], Writer]:
 
 
 def export_program(program: Program, opset: int = OPSET) -> "onnx.ModelProto":
-    """Return the ONNX model of a TOP program, or of a lowered one: integers between QuantizeLinear and Dequantize…
+    """Return the ONNX model of a TOP program, or of a lowered one, in which casts stand around float operators.
 
     Raises:
         UnsupportedModel: names all ops that cannot be written, with counts, or that the operator set does not have.
