@@ -74,8 +74,8 @@ def find_mapping(a: Side, b: Side) -> list[int] | None:
 
 
 def _same_ends(a: Side, b: Side) -> bool:
-    sizes = [(len(side.outline.inputs), len(side.outline.outputs), len(side.labels)) for side in (a, b)]
-    return sizes[0] == sizes[1]
+    ends = [(len(s.outline.inputs), len(s.outline.outputs), len(s.labels), s.profile) for s in (a, b)]
+    return ends[0] == ends[1]
 
 
 def _search(a: Side, b: Side, marks_a: Colors, marks_b: Colors, tries: "count[int]") -> list[int] | None:

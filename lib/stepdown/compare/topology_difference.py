@@ -25,7 +25,7 @@ class Difference:
 
 def first_difference(a: Side, b: Side) -> Difference:
     """Return the first difference in the order of the nodes of `a`; of two graphs that are known to differ."""
-    checks: tuple[Callable[[Side, Side], Difference | None], ...] = (_ends, _parting, _outputs, _readers)
+    checks: tuple[Callable[[Side, Side], Difference | None], ...] = (_ends, _parting, _outputs, _readers, _profiles)
     for check in checks:
         if found := check(a, b):
             return found
@@ -199,6 +199,13 @@ def _readers(a: Side, b: Side) -> Difference | None:
     label = a.labels[lone_a[0]]
     twin = next((v for v in lone_b if b.labels[v] == label), lone_b[0])
     return Difference("users", _text(a, lone_a[0]), _text(b, twin), f"{_users(a, lone_a[0])} and {_users(b, twin)}")
+
+
+def _profiles(a: Side, b: Side) -> Difference | None:
+    """Compare how integers are computed, which a module says once for all its nodes."""
+    if a.profile == b.profile:
+        return None
+    return Difference("profile", a.profile or "none", b.profile or "none", "the integer arithmetic is another one")
 
 
 # --- texts

@@ -29,6 +29,7 @@ class Side:
         self.outline = outline
         self.ignores_weights, self.ignores_attributes = "weights" in ignore, "attributes" in ignore
         self.sources = [*outline.inputs, *outline.body_inputs]
+        self.profile = "" if self.ignores_attributes else str(outline.quantization.get("profile", ""))
         self.results: list[tuple[Value, ...]] = [(v,) for v in self.sources] + [n.results for n in outline.nodes]
         self._place = {value: (v, i) for v, made in enumerate(self.results) for i, value in enumerate(made)}
         self.operands: list[list[Origin]] = [[] for _ in self.sources] + [self._operands(n) for n in outline.nodes]

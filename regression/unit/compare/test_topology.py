@@ -306,6 +306,13 @@ def test_scales_and_zero_points_are_compared_in_all_digits() -> None:
     assert compare_outlines(a, _quantised(0.1)).same
 
 
+def test_the_integer_profile_is_compared() -> None:
+    a, b = (replace(_quantised(0.1), quantization={"profile": profile}) for profile in ("tosa", "tflite"))
+    result = compare_outlines(a, b)
+    assert result.difference is not None and (result.difference.a, result.difference.b) == ("tosa", "tflite")
+    assert compare_outlines(a, a).same and compare_outlines(a, b, ("attributes",)).same
+
+
 def test_a_deep_graph_is_compared_in_a_few_sweeps() -> None:
     values = [Value(f"v{i}") for i in range(4001)]
     nodes = [Node("Relu", f"n{i}", (values[i],), (values[i + 1],)) for i in range(4000)]
