@@ -1,10 +1,12 @@
 """Pooling over windows and over whole planes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.top import pool as top
+from stepdown.dialects.top.pool_indices import MaxPoolIndices
 from stepdown.formats.onnx.mac_rules import spatial, window_pads
 from stepdown.formats.onnx.node import Node
 from stepdown.formats.onnx.rules import rule
@@ -21,20 +23,23 @@ def _norm(node: Node) -> dict[str, Any]:
 
 
 @rule(*POOLS)
-def pool(node: Node) -> SSAValue:
-    """MaxPool, AveragePool, LpPool; `auto_pad` becomes pads."""
-    if any(node.outputs[1:]):
-        raise node.refuse("the output Indices is not supported")
+def pool(node: Node) -> Sequence[SSAValue]:
+    """MaxPool, AveragePool, LpPool; `auto_pad` becomes pads. The places that MaxPool finds are an op of their own."""
     op, size = POOLS[node.op_type], node.shape(0)[2:]
     kernel = list(node.attribute("kernel_shape") or size)
     own = _norm(node) if op is top.LpPool else {}
     if op is top.AveragePool:
         own = {"count_include_pad": node.attribute("count_include_pad", 0)}
-    return node.emit(
-        op, node.value(0), kernel_shape=kernel, strides=spatial(node, "strides", len(kernel)),
-        pads=window_pads(node, kernel, size), dilations=spatial(node, "dilations", len(kernel)),
-        ceil_mode=node.attribute("ceil_mode", 0), **own,
-    )  # fmt: skip
+    window = {
+        "kernel_shape": kernel, "strides": spatial(node, "strides", len(kernel)),
+        "pads": window_pads(node, kernel, size), "dilations": spatial(node, "dilations", len(kernel)),
+        "ceil_mode": node.attribute("ceil_mode", 0),
+    }  # fmt: skip
+    values = [node.output(0, op, node.value(0), **window, **own) if node.outputs[0] else node.graph.none]
+    if any(node.outputs[1:]):
+        order = node.attribute("storage_order", 0)
+        values.append(node.output(1, MaxPoolIndices, node.value(0), **window, column_major=order))
+    return values
 
 
 @rule(*(f"Global{name}" for name in POOLS))

@@ -20,7 +20,10 @@ Case = tuple[str, int, dict[str, Any], dict[str, np.ndarray | None], set[str]]
 def model(case: Case) -> onnx.ModelProto:
     op, version, attributes, inputs, constant = case
     given = {name: array for name, array in inputs.items() if array is not None}
-    operands, outputs = [name if name in given else "" for name in inputs], ["y", "z"] if op == "TopK" else ["y"]
+    operands, outputs = (
+        [name if name in given else "" for name in inputs],
+        ["y", "z"] if op in ("TopK", "MaxPool") else ["y"],
+    )
     graph = helper.make_graph(
         [helper.make_node(op, operands, outputs, **attributes)],
         "graph",
@@ -166,9 +169,21 @@ def one_hot(rng: Generator) -> Case:
     return "OneHot", 11, {"axis": int(rng.integers(-3, 3))}, inputs, {"depth"}
 
 
+def max_pool_places(rng: Generator) -> Case:
+    rank = int(rng.integers(1, 4))
+    x = rng.integers(0, 4, (2, 2, *rng.integers(5, 9, rank))).astype(np.float32)  # many elements are equal
+    kernel = rng.integers(1, 4, rank)
+    attributes = {
+        "kernel_shape": kernel.tolist(), "strides": rng.integers(1, 4, rank).tolist(),
+        "pads": [*rng.integers(0, kernel), *rng.integers(0, kernel)], "ceil_mode": int(rng.integers(2)),
+        "dilations": choose(rng, [1] * rank, rng.integers(1, 3, rank).tolist()), "storage_order": int(rng.integers(2)),
+    }  # fmt: skip
+    return "MaxPool", 12, attributes, {"x": x}, set()
+
+
 KINDS: list[Callable[[Generator], Case]] = [
     resize, resize_symmetric, resize_antialias, resize_keeping_aspect, resize_cropped, resize_old,
-    grid_sample, roi_align, slice_, pad, top_k, one_hot,
+    grid_sample, roi_align, slice_, pad, top_k, one_hot, max_pool_places,
 ]  # fmt: skip
 
 

@@ -32,7 +32,6 @@ refuse_unsupported([])  # fills RULES
 REFUSED = {
     r"batchnorm_.*_training_mode|training_dropout": r"training is not supported",
     r"if_(seq|opt)|sequence_map_.*_expanded": r"(sequences of tensors|optional values) are not supported",
-    r"maxpool_with_argmax": r"the output Indices is not supported",
 }
 OUTSIDE = re.compile(r"BFLOAT16|FLOAT[48]|STRING|COMPLEX")
 NARROW = re.compile(r"U?INT[24]$")  # constants may have such elements, results may not
