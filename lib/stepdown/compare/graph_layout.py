@@ -126,14 +126,17 @@ class _Grid:
 
 
 def _layers(picture: Picture) -> list[int]:
-    """Return the layer of every box: below all that it reads; what reads nothing stands right above its reader."""
+    """Return the layer of every box: below all that it reads; what no input goes into stands right above its reader."""
     layer = [0] * len(picture.boxes)
     readers: dict[int, list[int]] = {}
-    for edge in picture.edges:
+    driven: set[int] = set()
+    reading = {edge.target for edge in picture.edges}
+    for edge in sorted(picture.edges, key=lambda edge: edge.target):
         layer[edge.target] = max(layer[edge.target], layer[edge.source] + 1)
         readers.setdefault(edge.source, []).append(edge.target)
-    reading = {edge.target for edge in picture.edges}
-    for box in set(readers) - reading:
+        if edge.source in driven or (picture.boxes[edge.source].round and edge.source not in reading):
+            driven.add(edge.target)
+    for box in sorted(set(readers) - driven, reverse=True):
         layer[box] = min(layer[reader] for reader in readers[box]) - 1
     return layer
 

@@ -75,6 +75,16 @@ def test_an_input_stands_right_above_its_reader() -> None:
     assert abs(found.places[1].x - found.places[2].x) >= 50 + COLUMN_GAP - 1e-6
 
 
+def test_what_is_made_of_constants_alone_stands_near_its_reader() -> None:
+    """Input 0 → 2 → 3 → 4; 1 → 5 read nothing that comes in, and 5 is read by 6 as 4 is."""
+    pairs = ((0, 2), (2, 3), (3, 4), (1, 5), (4, 6), (5, 6))
+    boxes = tuple(Box((str(i),), round=i == 0) for i in range(7))
+    found = layout(Picture(boxes, tuple(Edge(a, b, 0, "") for a, b in pairs)), [(50.0, 20.0)] * 7)
+    tops = [place.top for place in found.places]
+    assert tops[5] == tops[4] and tops[1] == tops[3]
+    assert not any(found.routes)
+
+
 def small() -> Outline:
     data = np.arange(24, dtype=np.int8).reshape(4, 3, 1, 2)
     weight = Constant("w<&>", data.shape, "i8", QuantParams((0.1,) * 4, 0, "i8", 0), load=lambda: data)
