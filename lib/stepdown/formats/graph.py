@@ -1,8 +1,8 @@
 """What every importer shares: the state of an import, and what a rule sees of one node of the source model."""
 
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,29 @@ class BrokenConstraint(UnsupportedModel):
     """Operands or attributes do not fit the op that a node becomes: the model, or its input shapes, are wrong."""
 
 
+@dataclass(eq=False)
+class Folded:
+    """A tensor that became a constant: the name that its node gives it, and the constants that it was made of."""
+
+    name: str
+    sources: Sequence["Folded"]
+    claimed: bool = False
+    """Whether an op has noted the name, and those of the sources."""
+
+
+def claim(tensors: Iterable[Folded]) -> list[str]:
+    """Return the names behind constants that no op has noted, those of sources first; from now on they are noted."""
+    names, waiting = [], [(tensor, False) for tensor in tensors][::-1]
+    while waiting:
+        tensor, is_last = waiting.pop()
+        if is_last:
+            names.append(tensor.name)
+        elif not tensor.claimed:
+            tensor.claimed = True
+            waiting += [(tensor, True), *((source, False) for source in reversed(tensor.sources))]
+    return names
+
+
 class Graph:
     """The state of one import: the program made so far and which tensor of the source is which value."""
 
@@ -34,14 +57,23 @@ class Graph:
         self.values: MutableMapping[str, SSAValue] = {}
         self.aliases: dict[str, str] = {}
         """Tensors that are another tensor itself (Identity), with the name their node gives them."""
-        self.folded: MutableMapping[str, list[str]] = {}
-        """Tensors that became constants, with the names of the tensors that went into them and their own."""
-        self.claimed: set[str] = set()
-        """Names of `folded` that an op has noted."""
+        self.folded: MutableMapping[str, Folded] = {}
+        """Tensors that became constants."""
+        self._fused: dict[TensorOp, list[Sequence[str]]] = {}
         self.quantised: dict[str, QuantParams] = {}
         """Tensors that the source model stores quantised: the op that makes one gets that type."""
         self._none: SSAValue | None = None
         self._keys: set[str] = set()
+
+    def fuse(self, op: TensorOp, names: Sequence[str]) -> None:
+        """Note that an op also stands for the tensors `names`; `note_fused` writes it down."""
+        self._fused.setdefault(op, []).append(names)
+
+    def note_fused(self) -> None:
+        """Write the fused names of every op into its location, once: there may be thousands of them."""
+        for op, groups in self._fused.items():
+            absorb(op, [name for names in reversed(groups) for name in names])
+        self._fused.clear()
 
     @property
     def none(self) -> SSAValue:
@@ -200,7 +232,7 @@ class Node:
         name = self.tensor_name(self.outputs[index])
         self.graph.aliases[self.outputs[index]] = name
         if isinstance(value.owner, TensorOp) and not isinstance(value.owner, Weight):
-            absorb(value.owner, [name])
+            self.graph.fuse(value.owner, [name])
         return value
 
     def _emit(
