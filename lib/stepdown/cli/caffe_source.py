@@ -85,16 +85,16 @@ class CaffeSource:
             names = [tensor.name for layer in unchecked for tensor in layer.makes]
             print(f"not checked, because ONNX has no such operator: {', '.join(names)}")
             self._args.excepts = [*self._args.excepts, *names]
-            program = import_network(_without(self.network, _NOT_IN_ONNX), self.blobs, program.name)
+            computed = {name for op in program.ops if not op.name.endswith(".Weight") for name in op.names}
+            program = import_network(_without(self.network, _NOT_IN_ONNX, computed), self.blobs, program.name)
         write_onnx(export_program(program), written)
         return written
 
 
-def _without(network: "Network", types: tuple[str, ...]) -> "Network":
-    """Return a network that ends before the layers of some types; what they read becomes an output."""
-    ends = [tensor for layer in network.layers if layer.type in types for tensor in layer.reads]
-    makers = {tensor: layer for layer in network.layers for tensor in layer.makes}
-    outputs = [tensor for tensor in network.outputs if makers[tensor].type not in types]
+def _without(network: "Network", types: tuple[str, ...], computed: set[str]) -> "Network":
+    """Return a network that ends before the layers of some types; what they read, if `computed`, becomes an output."""
     kept = [layer for layer in network.layers if layer.type not in types]
-    made = [tensor for tensor in ends if tensor in makers]
-    return dataclasses.replace(network, layers=kept, outputs=list(dict.fromkeys([*outputs, *made])))
+    made = {tensor for layer in kept for tensor in layer.makes}
+    ends = [*network.outputs, *(tensor for layer in network.layers if layer.type in types for tensor in layer.reads)]
+    outputs = [tensor for tensor in dict.fromkeys(ends) if tensor in made and tensor.name in computed]
+    return dataclasses.replace(network, layers=kept, outputs=outputs)
