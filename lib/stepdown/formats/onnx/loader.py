@@ -1,5 +1,6 @@
 """Reading ONNX files: clear errors, fixed input shapes, chosen outputs. Nothing here checks operators."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from stepdown.formats.onnx.local_functions import inlined
 if TYPE_CHECKING:
     import onnx
 
+NARROW_BITS = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
+"""Element types that share bytes, by their names in numpy."""
 MAX_LOCATION = 1024
 """More letters than a path beside a model has."""
 
@@ -151,8 +154,11 @@ def _load_external(model: "onnx.ModelProto", source: Path) -> None:
     try:
         for tensor in stored:
             external.load_external_data_for_tensor(tensor, str(folder))
+            _check_length(tensor, f"{source}: tensor '{tensor.name}'")
             tensor.ClearField("data_location")
             del tensor.external_data[:]
+    except StepError:
+        raise
     except Exception as error:
         raise InputError(f"its external data cannot be read ({error})", str(source)) from error
 
@@ -165,6 +171,17 @@ def _check_location(folder: Path, location: str, where: str) -> None:
         raise InputError(f"its data lies outside the model's folder ('{location}')", where, "move it there")
     if not target.is_file():
         raise InputError(f"its data file '{location}' does not exist", where, "put it beside the model")
+
+
+def _check_length(tensor: "onnx.TensorProto", where: str) -> None:
+    """Raise InputError where a tensor was read with more or fewer bytes than its shape takes."""
+    from onnx import helper
+
+    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    bits = NARROW_BITS.get(kind.name, kind.itemsize * 8)
+    held, wanted = len(tensor.raw_data), -(-math.prod(tensor.dims) * bits // 8)
+    if held != wanted:
+        raise InputError(f"its external data holds {held} bytes, want {wanted}", where, "is the file cut off?")
 
 
 def _bind(value: "onnx.ValueInfoProto", shape: Shape) -> None:
