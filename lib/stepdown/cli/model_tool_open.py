@@ -93,9 +93,21 @@ def imported(path: str, shapes: Shapes) -> "Program":
         flags.model_data = beside(path, ".caffemodel")
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), open_source(flags) as source:
         source.prepare(Path(folder) / "prepared")
-        program = source.program(name, {})
+        program = _with_weights(path, lambda: source.program(name, {}))
         finish_program(program)
     return program
+
+
+def _with_weights(path: str, work: Callable[[], T]) -> T:
+    """Return what `work` does; where the weights of a net are missing, tell where they are looked for."""
+    try:
+        return work()
+    except InputError as error:
+        if "--model_data" not in error.fix:
+            raise
+        raise InputError(
+            error.what, error.where, f"put its weights beside it, as {Path(path).stem}.caffemodel"
+        ) from error
 
 
 def beside(path: str, suffix: str) -> str:

@@ -74,6 +74,13 @@ def test_weights_without_their_net_are_refused(tmp_path: Path, capsys: pytest.Ca
     assert code == 2 and "net.prototxt" in err and err.count("\n") == 1
 
 
+def test_a_net_without_its_weights_says_where_they_belong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_net(tmp_path)
+    (tmp_path / "net.caffemodel").unlink()
+    code, _, err = run(capsys, "--info", tmp_path / "net.prototxt")
+    assert code == 2 and "net.caffemodel" in err and "--model_data" not in err and err.count("\n") == 1
+
+
 def test_the_only_other_file_belongs_to_a_model_and_one_of_two_does_not(tmp_path: Path) -> None:
     net = tmp_path / "deploy.prototxt"
     assert beside(str(net), ".caffemodel") == ""
