@@ -18,7 +18,7 @@ class TfIdfVectorizer(TopOp):
 
     C1: the operand holds integers in one or two dimensions
     C2: sequences are at least 1 element long, skips at least 0
-    C3: pool, ngram_counts and ngram_indexes fit each other, and there is no weight or one a place of the result
+    C3: pool, ngram_counts and ngram_indexes fit each other, and there is no weight or one a sequence
     """
 
     kind = Kind.FLOAT
@@ -61,7 +61,10 @@ class TfIdfVectorizer(TopOp):
         if self.mode == "TF":
             return [counts]
         found = counts if self.mode == "TFIDF" else (counts > 0).astype(np.float32)
-        return [found * np.array(self.weights or 1, np.float32)]
+        weights = np.ones(counts.shape[-1], np.float32)
+        if self.weights:
+            weights[list(self.ngram_indexes)] = self.weights
+        return [found * weights]
 
     def _sequences(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return by length the sequences[M, length] that are counted and their places[M]."""
@@ -81,7 +84,7 @@ class TfIdfVectorizer(TopOp):
         number = sum((end - begin) // n for n, (begin, end) in enumerate(self._bounds(), 1))
         places = self.ngram_indexes
         indexed = bool(places) and len(places) == number and min(places) >= 0
-        return bool(whole) and all(whole) and indexed and len(self.weights) in (0, max(places, default=0) + 1)
+        return bool(whole) and all(whole) and indexed and len(self.weights) in (0, number)
 
 
 def occurrences(rows: np.ndarray, grams: np.ndarray, distance: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stepdown.dialects.types import DTYPES, storage_of
+from stepdown.dialects.types import DTYPES, FLOATS, storage_of
 from stepdown.formats.onnx.exporter import ELEMENT_TYPES, WRITERS, Writer, Written, writer
 
 # TOP ops that ONNX has under the same name, and the attributes that it calls the same.
@@ -22,7 +22,6 @@ SAME: dict[str, tuple[str, ...]] = {
     "HardSigmoid": ("alpha", "beta"),
     "IsInf": ("detect_negative", "detect_positive"),
     "LeakyRelu": ("alpha",),
-    "Mod": ("fmod",),
     "Selu": ("alpha", "gamma"),
     "Shrink": ("bias", "lambd"),
     "ThresholdedRelu": ("alpha",),
@@ -49,6 +48,17 @@ def eltwise(op: Written) -> None:
     """Two operands; Add of more is Sum, Max and Min take any number."""
     name = type(op.op).__name__
     op.fused("Sum" if name == "Add" and len(op.inputs) > 2 else name, *op.inputs)
+
+
+@writer("Mod")
+def modulo(op: Written) -> None:
+    """Mod; with the sign of the divisor, which ONNX has for integers alone, the remainder of (remainder + divisor)."""
+    if op.op.fmod or storage_of(op.op.operands[0]) not in FLOATS:
+        op.emit("Mod", *op.inputs, fmod=int(op.op.fmod))
+        return
+    left, right = op.inputs
+    remainder = op.part("remainder", "Mod", left, right, fmod=1)
+    op.emit("Mod", op.part("raised", "Add", remainder, right), right, fmod=1)
 
 
 @writer("Relu")
