@@ -56,6 +56,8 @@ def check_same(before, after, given=None):
     assert [s.shape for s in old.outputs()] == [s.shape for s in new.outputs()]
     assert list(old.run(given)) == list(new.run(given))
     fused = {name for op in after.ops for name in fused_of(op)}
+    names = [name for op in after.ops if not isinstance(op, Weight | Absent) for name in op.names]
+    assert len(set(names)) == len(names)
     named = [name for name, info in old.metadata.tensors.items() if not info.internal]
     assert set(named) <= set(found) | fused
     assert set(old.metadata.outputs) <= set(found)
@@ -369,6 +371,19 @@ def test_outputs_keep_their_names_and_layouts():
     assert [layout_of(v) for v in after.results] == [()] * 4
     relu = next(op for op in after.ops if isinstance(op, Relu))
     assert is_internal(relu)
+
+
+def test_two_outputs_that_are_one_tensor_stay_two():
+    """Two Transposes of a channels-first op, which other ops read as it is."""
+
+    def make():
+        net = Net((1, 4, 6, 3))
+        inner = net.conv(net.x).owner.operands[0]
+        return net.finish(*(net.op(Transpose, inner, order=[0, 2, 3, 1]) for _ in range(2)), net.op(Relu, inner))
+
+    after = laid_out(make)
+    assert after.output_names == ["t2", "t3", "t4"]
+    assert transposes(after) == 2
 
 
 def test_results_of_one_op_have_their_own_names_and_layouts():
