@@ -14,6 +14,7 @@ sys.path[:0] = [str(REGRESSION), str(REGRESSION / "unit"), str(REGRESSION.parent
 
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
+from formats.caffe import caffe_files  # noqa: E402
 from formats.tflite import tflite_models  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
@@ -179,6 +180,38 @@ def write_tflite() -> None:
     _file("tflite", "floats.tflite").write_bytes(floats)
 
 
+def write_caffe() -> None:
+    """Write a net with the weights of its layers, once as the input and once beside the other."""
+    layer = caffe_files.layer
+    text = "\n".join(
+        [
+            caffe_files.declared(data=(1, 3, 8, 8)),
+            layer(
+                "c", "Convolution", "data", "c", "convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 }"
+            ),
+            layer("bn", "BatchNorm", "c", "c"),
+            layer("s", "Scale", "c", "c", "scale_param { bias_term: true }"),
+            layer("r", "ReLU", "c", "c"),
+            layer("p", "Pooling", "c", "p", "pooling_param { pool: MAX kernel_size: 3 stride: 2 }"),
+            layer("l", "LRN", "p", "l", "lrn_param { local_size: 3 }"),
+            layer("cat", "Concat", "p l", "cat", "concat_param { axis: 1 }"),
+            layer("ip", "InnerProduct", "cat", "ip", "inner_product_param { num_output: 5 }"),
+            layer("prob", "Softmax", "ip", "prob"),
+        ]
+    )
+    ones = np.ones(4, np.float32)
+    weights = caffe_files.caffemodel(
+        {
+            "c": [_ramp(4, 3, 3, 3), ones], "bn": [ones, ones, np.ones(1, np.float32)], "s": [ones, ones],
+            "ip": [_ramp(5, 32), np.ones(5, np.float32)],
+        }
+    )  # fmt: skip
+    for target in ("caffe", "caffemodel.beside"):
+        _file(target, "net.prototxt").write_text(text)
+    for target in ("caffemodel", "caffe.beside"):
+        _file(target, "net.caffemodel").write_bytes(weights)
+
+
 def write_modules() -> None:
     """Import two of the models."""
     for make in (layers, functions):
@@ -230,5 +263,5 @@ def _file(target: str, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    for write in (write_onnx, write_tflite, write_modules, write_npz_files, write_texts):
+    for write in (write_onnx, write_tflite, write_caffe, write_modules, write_npz_files, write_texts):
         write()

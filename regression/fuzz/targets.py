@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from fuzz.mutators import Mutator, mutate_bytes, text_mutator
 from fuzz.npz_files import mutate_npz
 from fuzz.onnx_models import mutate_onnx
+from fuzz.protobuf import protobuf_mutator
 from fuzz.tflite_models import mutate_tflite
 from stepdown.chips import load_chip
 from stepdown.cli import model_transform
@@ -23,7 +26,10 @@ from stepdown.data.labels import read_labels
 from stepdown.data.matfile import read_table as read_matlab
 from stepdown.dialects.program import Program, Weights, read_program
 from stepdown.dialects.text import parse_module
+from stepdown.errors import UnsupportedModel
 from stepdown.files.npz import NpzFile
+from stepdown.formats.caffe.schema import blobs_class
+from stepdown.formats.onnx import binding, versions
 from stepdown.transforms.convert_top_to_tpu import read_qtable
 from stepdown.transforms.import_calibration_table import read_table
 
@@ -62,15 +68,36 @@ def _parser() -> ArgumentParser:
     return model_transform.parser()
 
 
-def _import(*more: str) -> Reader:
-    """Return a reader that runs model_transform.py, without the C++ simplifier."""
+def _import(*more: str, model: str = "") -> Reader:
+    """Return a reader that runs model_transform.py, without what runs in processes of its own.
+
+    The input is the model, or stands among the words `more` as INPUT where a file beside it, `model`, is; other words
+    that name files beside it begin with `./`.
+    """
 
     def read(path: Path, folder: Path) -> None:
-        words = ["--model_name", "net", "--model_def", str(path), "--mlir", str(folder / "net.mlir"), "--no_simplify"]
-        with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
-            model_transform.run(_parser().parse_args([*words, *more]))
+        definition = path.parent / model if model else path
+        words = ["--model_name", "net", "--model_def", str(definition), "--mlir", str(folder / "net.mlir")]
+        others = [
+            {"INPUT": str(path)}.get(word, str(path.parent / word) if word[:2] == "./" else word) for word in more
+        ]
+        with (
+            open(os.devnull, "w") as nothing,
+            contextlib.redirect_stdout(nothing),
+            contextlib.redirect_stderr(nothing),
+            patch.object(binding, "modernised", _modern),
+        ):
+            model_transform.run(_parser().parse_args([*words, *others, "--no_simplify"]))
 
     return read
+
+
+def _modern(model: Any) -> Any:
+    """Return a model as it is; one in an old operator set would go to onnx's converter, in another process."""
+    versions.check_opset(model)
+    if versions.opset_of(model) < versions.OLDEST:
+        raise UnsupportedModel("is written in an old operator set")
+    return model
 
 
 def _read_mlir(path: Path, folder: Path) -> None:
@@ -113,11 +140,24 @@ _MLIR_WORDS: Sequence[str] = (
     "affine_map", "vector<4xf32>", "#loc", "->", "true", "false", "unit", "%0", "%1", "^bb0", "module.weight_file", "?",
 )  # fmt: skip
 _TOML_WORDS = ("name", "kind", "engine", "modes", "asymmetric", "[sources]", "[[sources]]", "true", "=", "INT8")
+_CAFFE_WORDS: Sequence[str] = (
+    "layer", "name", "type", "bottom", "top", "Convolution", "Pooling", "InnerProduct", "ReLU", "BatchNorm", "Scale",
+    "Eltwise", "Concat", "Softmax", "LRN", "Reshape", "Slice", "Crop", "PriorBox", "Permute", "Flatten", "DetectionOutput",
+    "convolution_param", "pooling_param", "kernel_size", "stride", "pad", "group", "dilation", "num_output", "pool",
+    "MAX", "AVE", "dim", "axis", "shape", "input_param", "include", "phase", "TEST", "TRAIN", "true", "{", "}", ":",
+)  # fmt: skip
 _PATHS = ("a.jpg", "#", "../../..", "/dev/null", "/proc")
 
 _ROWS = (
     Target("onnx", ".onnx", _import(), mutate_onnx),
     Target("tflite", ".tflite", _import(), mutate_tflite),
+    Target("caffe", ".prototxt", _import("--model_data", "./net.caffemodel"), text_mutator(*_CAFFE_WORDS)),
+    Target(
+        "caffemodel",
+        ".caffemodel",
+        _import("--model_data", "INPUT", model="net.prototxt"),
+        protobuf_mutator(blobs_class),
+    ),
     Target("mlir", ".mlir", _read_mlir, text_mutator(*_MLIR_WORDS)),
     Target("npz", ".npz", _read_npz, mutate_npz),
     Target("table", "", lambda path, _: read_table(path), text_mutator("conv", "relu", "1e39", "-0.0", "inf", "nan")),

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ _CHOICES = {
     "engine": ("lanes", "systolic", "cpu"),
     "profile": ("tosa", "float_scale"),
 }
+# What a fact must be, beside its choices.
+_SORTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: isinstance(value, str), "text"),
+    "modes": (lambda value: isinstance(value, list) and all(isinstance(m, str) for m in value), "a list of texts"),
+    "asymmetric": (lambda value: isinstance(value, bool), "true or false"),
+    "sources": (
+        lambda value: isinstance(value, dict) and all(isinstance(s, str) for s in value.values()), "a table of texts",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ def load_chip(name: str | os.PathLike[str]) -> Chip:
         raise InputError(f"no chip '{name}'", fix=f"{closest(str(name), chip_names())}, or give the path of a .toml")
     try:
         return _checked(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"not a chip description ({error})", str(path)) from None
 
 
@@ -61,6 +71,9 @@ def _checked(table: dict[str, Any], where: str) -> Chip:
     for problem, names in (("lacks", wanted - set(table)), ("has the unknown", set(table) - wanted)):
         if names:
             raise InputError(f"{problem} {', '.join(sorted(names))}", where)
+    for key, (good, wanted_text) in _SORTS.items():
+        if not good(table[key]):
+            raise InputError(f"{key} is {str(table[key])[:80]}, want {wanted_text}", where)
     for key, choices in _CHOICES.items():
         if table[key] not in choices:
             raise InputError(f"{key} is {table[key]!r}, want one of {', '.join(choices)}", where)

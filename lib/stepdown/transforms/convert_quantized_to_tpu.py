@@ -10,7 +10,7 @@ from stepdown.dialects.top.quantize import Dequantize, Quantize
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.tpu import Convert, Rescale
 from stepdown.dialects.types import is_none, quant_of, storage_of
-from stepdown.errors import InputError
+from stepdown.errors import InputError, UnsupportedModel
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import multiplier_shift
 from stepdown.transforms.base import Pass
@@ -36,6 +36,7 @@ class ConvertQuantizedToTpu(Pass):
         """
         if program["state"] != State.TOP_QUANTIZED:
             raise InputError(f"is in state {program['state']}, want a quantised TOP module", program.path)
+        _refuse_channels(program)
         state = Lowering(program, _empty(program), None, False)
         if self.profile == "tflite":
             refuse_unsupported(program.ops)
@@ -47,6 +48,14 @@ class ConvertQuantizedToTpu(Pass):
         state.program["asymmetric"] = any(_has_zero_point(op) for op in state.program.ops)
         verify(state.program.module, program.path)
         program.become(state.program)
+
+
+def _refuse_channels(program: Program) -> None:
+    """Raise UnsupportedModel where a tensor that is no weight is quantised by channel."""
+    for op in program.ops:
+        params = [quant_of(r) for r in op.results if not isinstance(op, Weight)]
+        if any(p and p.axis is not None for p in params):
+            raise UnsupportedModel("only weights may be quantised by channel", f"tensor '{op.tensor_name}'")
 
 
 def _empty(program: Program) -> Program:

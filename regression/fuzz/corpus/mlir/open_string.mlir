@@ -1,0 +1,1 @@
+module attributes {a = "0123456789abcdef0123456789abcdef0123456789abcdef
