@@ -12,9 +12,10 @@ ACCUMULATOR_MAX = (1 << 31) - 1
 def exact_dtype(weight: np.ndarray, input_max: int) -> type:
     """Return the float type whose BLAS sums integer products exactly: float32 while Σ|w|·max|x| < 2^24, else float64.
 
-    `weight` is int8 with output channels first; every partial sum, in any order, is at most Σ|w|·max|x|.
+    `weight` is an 8-bit one, its zero point taken off, with output channels first; every partial sum, in any order, is at most Σ|w|·max|x|.
     """
-    largest = int(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1).max(initial=0))
+    magnitudes = np.abs(weight.astype(np.int16, copy=False)).reshape(len(weight), -1)
+    largest = int(magnitudes.sum(axis=1, dtype=np.int64).max(initial=0))
     return np.float32 if largest * input_max < F32_EXACT else np.float64
 
 

@@ -62,7 +62,8 @@ def apply_scale_twice(acc: np.ndarray, multiplier: np.ndarray | int, shift: np.n
     work: np.ndarray = np.array(acc, np.int64)
     shift = np.asarray(shift, np.int64)
     if (shift < 31).any():
-        work = (work << np.maximum(31 - shift, 0)).astype(np.int32).astype(np.int64)
+        work <<= np.maximum(31 - shift, 0)
+        work[...] = work.astype(np.int32)
     work *= np.asarray(multiplier, np.int64)
     work += 1 << 30
     work >>= 31

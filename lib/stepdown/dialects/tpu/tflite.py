@@ -9,7 +9,7 @@ from stepdown.dialects.op import Arrays
 from stepdown.dialects.tpu.base import TpuOp, centred
 from stepdown.dialects.tpu.elementwise import MoveOp, ScaledOp
 from stepdown.numerics.tflite.softmax import log_softmax, softmax
-from stepdown.numerics.tflite.vectors import divide, interpolated, l2_normalized, linear_weights
+from stepdown.numerics.tflite.vectors import divide, float_interpolated, interpolated, l2_normalized, linear_weights
 
 COMPARE_LEFT_SHIFT = 8
 
@@ -39,19 +39,21 @@ class NormOp(TpuOp):
 
     def run_integer(self, q: np.ndarray) -> Arrays:
         """Return x / √Σx²; the result's scale is 1/128."""
-        y = l2_normalized(centred(q, self.params(0), np.int64), self.axis)  # type: ignore[attr-defined]
+        y = l2_normalized(centred(q, self.params(0), np.int64), self.axis, self.params(0).type == "u8")  # type: ignore[attr-defined]
         return [np.clip(y + self.result_params.zero_point, *self.bounds()).astype(self.result_dtype)]
 
 
 class InterpolateOp(TpuOp):
-    """Resize, linear: coordinates with 10 bits of fraction, stored integers interpolated."""
+    """Resize, linear, of [N, C, H, W]: stored integers interpolated; i8 with 10 bits of fraction, u8 in float32."""
 
     def run_integer(self, q: np.ndarray) -> Arrays:
         """Return the weighted sums, rounded once."""
         mode: str = self.coordinate_transformation_mode  # type: ignore[attr-defined]
         options = mode == "align_corners", mode == "half_pixel"
-        axes = self.resized_axes(q.shape)  # type: ignore[attr-defined]
-        weights = {a: linear_weights(q.shape[a], self.shape[a], *options) for a in axes}  # type: ignore[attr-defined]
+        sizes = self.shape[2:]  # type: ignore[attr-defined]
+        if self.params(0).type == "u8":
+            return [float_interpolated(q, sizes, *options).astype(np.uint8)]
+        weights = {2 + i: linear_weights(q.shape[2 + i], size, *options) for i, size in enumerate(sizes)}
         return [interpolated(q, weights).astype(self.result_dtype)]
 
 

@@ -198,7 +198,18 @@ def _int16(x: np.ndarray) -> np.ndarray:
 
 
 def _negated(source: QuantParams, target: QuantParams, options: Options) -> np.ndarray:
-    return saturated(source.zero_point - stored_values(source), target)
+    """Return −q modulo 256: the kernel knows neither scales nor zero points."""
+    return (-stored_values(source)).astype(np.int8)
+
+
+def _sqrt(source: QuantParams, target: QuantParams, options: Options) -> np.ndarray:
+    """Return √x / s_out cut off. Negative inputs stop the kernel."""
+    x = np.maximum(stored_values(source) - source.zero_point, 0) * scale_of(source)
+    return saturated(np.trunc(np.sqrt(x) / scale_of(target)).astype(np.int64), target)
+
+
+def _logarithm(x: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(x, 0))  # the smallest stored value where there is no logarithm
 
 
 Table = Callable[[QuantParams, QuantParams, Options], np.ndarray]
@@ -210,9 +221,12 @@ TABLES: dict[str, Table] = {
     "Gelu": _float_table(_gelu),
     "HardSwish": _hard_swish,
     "LeakyRelu": _leaky_relu,
+    "Log": _float_table(_logarithm),
+    "Neg": _negated,
     "PowScalar": _power,
     "Relu": _relu,
     "Sigmoid": _float_table(_sigmoid),
+    "Sqrt": _sqrt,
     "Tanh": _float_table(np.tanh),
 }
 """By TOP op: the stored results of every stored input, from the parameters of both and the op's attributes."""

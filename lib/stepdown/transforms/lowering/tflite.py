@@ -76,15 +76,23 @@ def _count_problem(op: TensorOp) -> str:
 
 
 def _resize_problem(op: TensorOp) -> str:
-    return "" if op.mode == "linear" else f"by {op.mode} interpolation"  # type: ignore[attr-defined]
+    plain = op.mode == "linear" and shape_of(op.operands[0])[:2] == op.shape[:2] and len(op.shape) == 4  # type: ignore[attr-defined]
+    return "" if plain else "other than linear, of height and width"
 
 
 def _power_problem(op: TensorOp) -> str:
     return "" if op.exponent == -0.5 else f"of exponent {op.exponent:g}"  # type: ignore[attr-defined]
 
 
+def _neg_problem(op: TensorOp) -> str:
+    source, target = quant_of(op.operands[0]), quant_of(op.results[0])
+    plain = source == target and source is not None and (source.zero_point, source.type) == (0, "i8")
+    return "" if plain else "with zero points, two scales or u8, which LiteRT does not look at"
+
+
 _REFUSED: dict[str, Callable[[TensorOp], str]] = {
     "Compare": _compare_problem,
+    "Neg": _neg_problem,
     "Add": _count_problem,
     "Resize": _resize_problem,
     "PowScalar": _power_problem,
