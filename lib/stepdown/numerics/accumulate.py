@@ -12,7 +12,8 @@ ACCUMULATOR_MAX = (1 << 31) - 1
 def exact_dtype(weight: np.ndarray, input_max: int) -> type:
     """Return the float type whose BLAS sums integer products exactly: float32 while Σ|w|·max|x| < 2^24, else float64.
 
-    `weight` is an 8-bit one, its zero point taken off, with output channels first; every partial sum, in any order, is at most Σ|w|·max|x|.
+    `weight` is an 8-bit one without its zero point, output channels first; every partial sum, in any order, is at most
+    Σ|w|·max|x|.
     """
     magnitudes = np.abs(weight.astype(np.int16, copy=False)).reshape(len(weight), -1)
     largest = int(magnitudes.sum(axis=1, dtype=np.int64).max(initial=0))
