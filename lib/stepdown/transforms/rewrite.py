@@ -20,6 +20,7 @@ from stepdown.dialects.op import (
     TensorOp,
     absorb,
     fused_of,
+    internal_of,
     internals_of,
     is_internal,
     layout_of,
@@ -243,8 +244,9 @@ def rename_result(op: TensorOp, value: SSAValue, like: SSAValue) -> None:
     """Give one result of `op` the name and the marks of `like`, which has the same elements; the old name is fused."""
     gone = like.owner
     assert isinstance(gone, TensorOp)
-    names, layouts, place = names_of(op), layouts_of(op), list(op.results).index(value)  # type: ignore[arg-type]
-    old = [] if is_internal(op) else [names[place]]
+    names, layouts, internal = names_of(op), layouts_of(op), internals_of(op)
+    place = list(op.results).index(value)  # type: ignore[arg-type]
+    old = [] if internal[place] else [names[place]]
     names[place] = names_of(gone)[list(gone.results).index(like)]  # type: ignore[arg-type]
-    layouts[place] = layout_of(like)
-    op.location = location(names, [n for n in fused_of(op) + old if n not in names], is_internal(gone), layouts)
+    layouts[place], internal[place] = layout_of(like), internal_of(like)
+    op.location = location(names, [n for n in fused_of(op) + old if n not in names], internal, layouts)
