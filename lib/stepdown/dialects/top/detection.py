@@ -75,7 +75,7 @@ class DetectionOutput(TopOp):
     def most(self, priors: int) -> int:
         """Return how many boxes can stay in a sample."""
         found = len(self.classes) * (priors if self.top_k < 0 else min(priors, self.top_k))
-        return found if self.keep_top_k < 0 else self.keep_top_k
+        return found if self.keep_top_k < 0 else min(found, self.keep_top_k)
 
     def compute(self, location: np.ndarray, confidence: np.ndarray, priors: np.ndarray) -> Arrays:
         """Return the rows."""

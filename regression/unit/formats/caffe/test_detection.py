@@ -137,6 +137,13 @@ def test_decoding_by_hand(code: str, encoded: bool, wanted: tuple[float, ...]) -
     np.testing.assert_allclose(found[0, 3:], wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("keep_top_k", "top_k", "rows"), [(5, -1, 5), (-1, -1, 8), (-1, 3, 6), (1 << 30, 3, 6)])
+def test_there_are_never_more_rows_than_boxes(keep_top_k: int, top_k: int, rows: int) -> None:
+    values = test.TestOp(result_types=[tensor(a.shape) for a in (STILL, SCORES, PRIORS)]).results
+    op = DetectionOutput.build("y", list(values), num_classes=3, keep_top_k=keep_top_k, top_k=top_k)
+    assert op.shapes(STILL.shape, SCORES.shape, PRIORS.shape) == [(1, 1, rows, 7)]
+
+
 def test_classes_with_locations_of_their_own_and_two_samples() -> None:
     moves = np.zeros((2, 4, 3, 4), np.float32)
     moves[1, 3, 2] = 1  # dogs of the second sample have moved
