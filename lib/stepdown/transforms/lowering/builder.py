@@ -11,8 +11,8 @@ from stepdown.chips import Chip
 from stepdown.dialects.op import (
     TensorOp,
     fused_of,
+    internal_of,
     internals_of,
-    is_internal,
     layout_of,
     layouts_of,
     location,
@@ -202,11 +202,10 @@ class Lowering:
             owner.location = location(new, fused_of(owner), internals_of(owner), layouts_of(owner))
         else:
             name = self._free_name(f"{value_name(source)}_{element}")
-        internal = is_internal(value.owner)  # type: ignore[arg-type]
         op = Convert.create(
             operands=[source],
             result_types=[tensor(shape_of(source), element)],
-            location=location([name], internal=internal, layouts=[layout_of(value)]),
+            location=location([name], internal=internal_of(value), layouts=[layout_of(value)]),
         )
         return self.program.add(op)
 
