@@ -1,7 +1,7 @@
 """Writes the ops of a lowered module: each as the float operator between casts of its operands and of its result.
 
 An integer tensor X has the real numbers X/onnx:real behind a DequantizeLinear, a 16-bit one behind a Cast; what the
-operator gives passes through a QuantizeLinear or Cast. onnxruntime knows this form and makes integer kernels of it.
+operator computes, X/onnx:computed, passes through a QuantizeLinear or Cast. onnxruntime knows this form and makes integer kernels of it.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ class Lowered(Written):
 
     def __init__(self, op: Any, reals: "Reals") -> None:
         self.draft, self.source = reals.draft, op
-        self.names = [reals.name_of(v) if _is_stored(v) else value_name(v) for v in op.results]
+        self.names = [f"{value_name(v)}/onnx:computed" if _is_stored(v) else value_name(v) for v in op.results]
         count = len(TOP_OPS[type(op).__name__].inputs) if op.kind is Kind.MAC else len(op.operands)
         self.operands = list(op.operands)[:count]
         self.inputs = [reals.get(v, self._bias_params(i)) for i, v in enumerate(self.operands)]
@@ -69,10 +69,6 @@ class Reals:
         self.draft = draft
         self._written: set[str] = set()
 
-    def name_of(self, value: SSAValue) -> str:
-        """Return the name of the real numbers of a stored tensor."""
-        return f"{operand_name(value)}/onnx:real"
-
     def get(self, value: SSAValue, params: QuantParams | None = None) -> str:
         """Return the name of a tensor's real numbers; of one that is not stored the tensor's own name.
 
@@ -82,7 +78,7 @@ class Reals:
             return ""
         if not _is_stored(value) and params is None:
             return operand_name(value)
-        name = self.name_of(value)
+        name = f"{operand_name(value)}/onnx:real"
         if name not in self._written:
             self._written.add(name)
             self.write(value, name, params)
