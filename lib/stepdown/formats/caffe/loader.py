@@ -52,8 +52,8 @@ class Blob:
         held = sum(map(len, chunks))
         if held != math.prod(shape) * kind.itemsize:
             raise InputError(f"holds {held // kind.itemsize} values, its shape is {_text(shape)}", self.layer)
-        values = np.frombuffer(b"".join(chunks), kind)
-        return np.asarray(values.astype(np.float32).reshape(shape))
+        with np.errstate(over="ignore"):
+            return np.frombuffer(b"".join(chunks), kind).astype(np.float32).reshape(shape)
 
 
 Blobs = Mapping[str, list[Blob]]

@@ -17,7 +17,7 @@ from stepdown.formats.caffe.rules import rule
 @rule(*NOTHING)
 def identity(node: Node) -> list[SSAValue]:
     """Dropout and Split give what they read."""
-    return [node.alias(node.value(0)), *[node.value(0)] * (len(node.outputs) - 1)]
+    return [node.alias(node.value(0), i) for i in range(len(node.outputs))]
 
 
 @rule("Flatten")

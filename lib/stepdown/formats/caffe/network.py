@@ -199,6 +199,8 @@ def _place(network: Network, states: _States, message: Any, silenced: set[Tensor
         return
     if message.type in NOTHING and list(message.top) == list(message.bottom):
         return
+    if not reads:
+        raise InputError("reads nothing: it has no bottom", where)
     makes = [Tensor(top, message.name, i, kind=message.type) for i, top in enumerate(message.top)]
     for tensor in makes:
         states.add(tensor, where, message.bottom)

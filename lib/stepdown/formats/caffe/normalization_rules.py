@@ -26,11 +26,11 @@ def batch_norm(node: Node) -> SSAValue:
     if not param.use_global_stats:
         raise node.refuse("use_global_stats is false: its results depend on the other samples of the batch")
     node.expect_blobs(3)
-    mean, variance = node.array(0, (channels,)), node.array(1, (channels,))
-    stored = float(node.array(2, (1,))[0])
-    factor = np.float32(0 if stored == 0 else 1 / stored)
+    sums, factor = [node.array(i, (channels,)) for i in (0, 1)], node.array(2, (1,))
+    with np.errstate(all="ignore"):  # what overflows is infinite, as in Caffe
+        mean, variance = (np.where(factor == 0, 0, total / factor).astype(np.float32) for total in sums)
     ones = np.ones(channels, np.float32)
-    arrays = {"scale": ones, "shift": 0 * ones, "mean": mean * factor, "variance": variance * factor}
+    arrays = {"scale": ones, "shift": 0 * ones, "mean": mean, "variance": variance}
     return node.emit(top.BatchNorm, node.value(0), *(node.stored(a, n) for n, a in arrays.items()), epsilon=param.eps)
 
 
