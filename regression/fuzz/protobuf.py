@@ -65,7 +65,8 @@ def strings(message: Any) -> list[str]:
     for part in walk(message):
         for field, value in part.ListFields():
             if field.type == Field.TYPE_STRING:
-                found |= dict.fromkeys(value if field.is_repeated else [value])
+                texts = value if field.is_repeated else [value]
+                found |= dict.fromkeys(t for t in texts if isinstance(t, str))  # what is no UTF-8 comes as bytes
     return list(found)
 
 

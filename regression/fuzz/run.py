@@ -19,6 +19,7 @@ import signal
 import struct
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,8 @@ def _start(args: argparse.Namespace, target: Target, job: _Job) -> None:
         code = 70
         try:
             code = _child(args, target, job)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -177,7 +180,7 @@ def _kill_stalled(job: _Job, seen: dict[int, tuple[int, float]]) -> None:
 def _crash(args: argparse.Namespace, target: Target, job: _Job, status: int) -> dict[str, str]:
     """Save the input on which a child ended, and let the job go on with the next one."""
     number, data = job.noted()
-    job.first = number
+    job.first = max(number, job.first + 1)
     code = os.waitstatus_to_exitcode(status)
     signature = f"died-{signal.Signals(-code).name if code < 0 else code}"
     path = args.output / target.name / f"{signature}-{number}{target.suffix}"

@@ -78,16 +78,14 @@ def _import(*more: str, model: str = "") -> Reader:
     def read(path: Path, folder: Path) -> None:
         definition = path.parent / model if model else path
         words = ["--model_name", "net", "--model_def", str(definition), "--mlir", str(folder / "net.mlir")]
-        others = [
-            {"INPUT": str(path)}.get(word, str(path.parent / word) if word[:2] == "./" else word) for word in more
-        ]
+        beside = {word: str(path.parent / word) for word in more if word.startswith("./")} | {"INPUT": str(path)}
         with (
             open(os.devnull, "w") as nothing,
             contextlib.redirect_stdout(nothing),
             contextlib.redirect_stderr(nothing),
             patch.object(binding, "modernised", _modern),
         ):
-            model_transform.run(_parser().parse_args([*words, *others, "--no_simplify"]))
+            model_transform.run(_parser().parse_args([*words, *(beside.get(w, w) for w in more), "--no_simplify"]))
 
     return read
 
@@ -142,9 +140,10 @@ _MLIR_WORDS: Sequence[str] = (
 _TOML_WORDS = ("name", "kind", "engine", "modes", "asymmetric", "[sources]", "[[sources]]", "true", "=", "INT8")
 _CAFFE_WORDS: Sequence[str] = (
     "layer", "name", "type", "bottom", "top", "Convolution", "Pooling", "InnerProduct", "ReLU", "BatchNorm", "Scale",
-    "Eltwise", "Concat", "Softmax", "LRN", "Reshape", "Slice", "Crop", "PriorBox", "Permute", "Flatten", "DetectionOutput",
-    "convolution_param", "pooling_param", "kernel_size", "stride", "pad", "group", "dilation", "num_output", "pool",
-    "MAX", "AVE", "dim", "axis", "shape", "input_param", "include", "phase", "TEST", "TRAIN", "true", "{", "}", ":",
+    "Eltwise", "Concat", "Softmax", "LRN", "Reshape", "Slice", "Crop", "PriorBox", "Permute", "Flatten",
+    "DetectionOutput", "convolution_param", "pooling_param", "kernel_size", "stride", "pad", "group", "dilation",
+    "num_output", "pool", "MAX", "AVE", "dim", "axis", "shape", "input_param", "include", "phase", "TEST", "TRAIN",
+    "true", "{", "}", ":",
 )  # fmt: skip
 _PATHS = ("a.jpg", "#", "../../..", "/dev/null", "/proc")
 

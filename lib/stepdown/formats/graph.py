@@ -85,11 +85,13 @@ class Graph:
     def weight(self, array: np.ndarray, key: str, params: QuantParams | None = None) -> SSAValue:
         """Add a constant, stored with `params` where it is quantised; a key taken by another one gets a number."""
         array = np.asarray(array)
-        free = self.program.weights.free_key(key, array)
         try:
             kind = tensor(array.shape, params or storage_of_dtype(array.dtype))
         except KeyError:
             raise UnsupportedModel(f"has elements of type {array.dtype}", f"tensor '{key}'") from None
+        if array.dtype.name == "bfloat16":
+            array = array.astype(np.float32)
+        free = self.program.weights.free_key(key, array)
         self.program.weights[free] = array
         return self.program.add(Weight.of(free, kind))
 
@@ -272,7 +274,8 @@ class Node:
         if isinstance(op, Input) or any(a is None and not is_none(v) for a, v in zip(arrays, op.operands, strict=True)):
             return None
         grown = sum(DTYPES[storage_of(r)].itemsize * math.prod(shape_of(r)) for r in op.results)
-        grown -= sum(a.nbytes for a in arrays if a is not None)
+        read = dict(zip(op.operands, arrays, strict=True))  # one that is read twice counts once
+        grown -= sum(a.nbytes for a in read.values() if a is not None)
         if grown > MAX_FOLDED_BYTES or not self.graph.program.weights.may_grow(grown):
             return None
         try:
@@ -281,9 +284,18 @@ class Node:
         except (IndexError, ValueError, ZeroDivisionError, OverflowError) as error:
             raise self.refuse(f"cannot be computed on these constants ({error})") from None
         return [
-            np.asarray(a).astype(np.float16 if storage_of(r) == "f16" else a.dtype, copy=False)
+            np.asarray(a).astype(_numpy_type(storage_of(r), a.dtype), copy=False)
             for a, r in zip(results, op.results, strict=True)
         ]
+
+
+def _numpy_type(storage: str, computed: np.dtype) -> np.dtype:
+    """Return the type of a constant that is stored so, of what was computed in the type `computed`."""
+    if storage == "bf16":
+        from ml_dtypes import bfloat16
+
+        return np.dtype(bfloat16)
+    return np.dtype(np.float16) if storage == "f16" else computed
 
 
 def _held(array: np.ndarray | None) -> np.ndarray | None:

@@ -207,7 +207,7 @@ class RMSNorm(TrailingNorm):
 class LRN(TopOp):
     """x / (bias + alpha / size · Σ x²)^beta, the sum over `size` neighbouring channels. Source: ONNX LRN.
 
-    C1: the input has a channel dimension, size is at least 1
+    C1: the input has a channel dimension, size is at least 1 and less than 2^31
     """
 
     kind = Kind.FLOAT
@@ -223,7 +223,7 @@ class LRN(TopOp):
 
     def shapes(self, input: Shape) -> list[Shape]:
         """Return the shape of the operand."""
-        self.require(len(input) >= 2 and self.size >= 1, "C1", f"{input}, size {self.size}")
+        self.require(len(input) >= 2 and 1 <= self.size < 1 << 31, "C1", f"{input}, size {self.size}")
         return [input]
 
     def compute(self, input: np.ndarray) -> Arrays:

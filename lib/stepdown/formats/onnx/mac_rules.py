@@ -35,7 +35,13 @@ def spatial(node: Node, name: str, rank: int) -> list[int]:
 
 
 def filter_weight(node: Node, index: int, transpose: bool = False) -> SSAValue:
-    """Return a filter operand; a constant one is stored under `<initializer>_fix`, transposed where asked."""
+    """Return a filter operand; a constant one is stored under `<initializer>_fix`, transposed where asked.
+
+    Raises:
+        UnsupportedModel: its elements are of another type than the first operand's.
+    """
+    if node.storage(index) != node.storage(0):
+        raise node.refuse(f"operand {index} is {node.storage(index)}, operand 0 is {node.storage(0)}")
     constant = node.constant_or_none(index)
     if constant is None:
         return node.value(index)

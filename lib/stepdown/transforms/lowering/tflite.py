@@ -113,6 +113,8 @@ def _params(value: SSAValue) -> QuantParams:
     params = quant_of(value)
     if params is None:
         raise UnsupportedModel("mixes integers with real numbers", fix="import with --requantize and calibrate")
+    if params.axis is not None:
+        raise UnsupportedModel("only filters may be quantised by channel", fix="import with --requantize and calibrate")
     return params
 
 

@@ -22,7 +22,8 @@ def fold_constants(graph: Rewriter, op: TensorOp) -> bool:
         return False  # a constant of a quantised network keeps its integers
     arrays = [graph.constant(v) for v in op.operands]
     grown = sum(DTYPES[storage_of(r)].itemsize * elements_of(r.type) for r in op.results)
-    grown -= sum(a.nbytes for a in arrays if a is not None)
+    read = dict(zip(op.operands, arrays, strict=True))  # one that is read twice counts once
+    grown -= sum(a.nbytes for a in read.values() if a is not None)
     if grown > MAX_FOLDED_BYTES or not graph.program.weights.may_grow(grown):
         return False
     try:
