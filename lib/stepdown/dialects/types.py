@@ -128,6 +128,6 @@ def storage_of_dtype(dtype: np.dtype) -> str:
     Raises:
         KeyError: the dtype has none (strings, complex numbers, …).
     """
-    if dtype == np.float16:
-        return "f16"
+    if dtype == np.float16 or np.dtype(dtype).name == "bfloat16":  # the latter is a type that others add to numpy
+        return "f16" if dtype == np.float16 else "bf16"
     return {d: name for name, d in DTYPES.items() if name not in ("f16", "bf16")}[np.dtype(dtype)]

@@ -33,7 +33,7 @@ REFUSED = {
     r"batchnorm_.*_training_mode|training_dropout": r"training is not supported",
     r"if_(seq|opt)|sequence_map_.*_expanded": r"(sequences of tensors|optional values) are not supported",
 }
-OUTSIDE = re.compile(r"BFLOAT16|FLOAT[48]|STRING|COMPLEX")
+OUTSIDE = re.compile(r"FLOAT[48]|STRING|COMPLEX")
 NARROW = re.compile(r"U?INT[24]$")  # constants may have such elements, results may not
 
 
