@@ -110,7 +110,10 @@ class Graph:
 
     def constant(self, value: SSAValue) -> np.ndarray | None:
         """Return the array of a value that is a weight, else None."""
-        return self.program.weights[value.owner.key] if isinstance(value.owner, Weight) else None
+        if not isinstance(value.owner, Weight):
+            return None
+        array = self.program.weights[value.owner.key]
+        return array.astype(_numpy_type("bf16", array.dtype)) if storage_of(value) == "bf16" else array
 
 
 class Node:
@@ -300,7 +303,7 @@ def _numpy_type(storage: str, computed: np.dtype) -> np.dtype:
 
 def _held(array: np.ndarray | None) -> np.ndarray | None:
     """Return a constant as ops compute on it: the 16-bit floats as float32."""
-    return array.astype(np.float32) if array is not None and array.dtype == np.float16 else array
+    return array.astype(np.float32) if array is not None and array.dtype.name in ("float16", "bfloat16") else array
 
 
 def _moved(op: TensorOp) -> QuantParams | None:

@@ -13,7 +13,7 @@ def storage_named(node: Node, wanted: int | str) -> str:
     """Return the storage name of an ONNX element type: its number, or its name as operator set 1 has it.
 
     Raises:
-        UnsupportedModel: we do not store such elements (strings, complex numbers, bfloat16, 4 and 8-bit floats).
+        UnsupportedModel: we do not store such elements (strings, complex numbers, 4 and 8-bit floats).
     """
     from onnx import TensorProto, helper
 
