@@ -71,8 +71,14 @@ class QuotientOp(ScaledOp):
     """Div: the reciprocal of the divisor in fixed point."""
 
     def run_integer(self, a: np.ndarray, b: np.ndarray) -> Arrays:
-        """Return saturate(a / b); a divisor of 0 gives the largest or smallest value."""
+        """Return saturate(a / b).
+
+        Raises:
+            ZeroDivisionError: a divisor is 0, at which the kernel stops too.
+        """
         x, y = centred(a, self.params(0), np.int64), centred(b, self.params(1), np.int64)
+        if not y.all():
+            raise ZeroDivisionError("division of integers by 0")
         quotient = divide(x, y, self.multipliers[0], 31 - self.shifts[0]) + self.result_params.zero_point
         return [np.clip(quotient, *self.bounds()).astype(self.result_dtype)]
 

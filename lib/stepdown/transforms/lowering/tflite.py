@@ -9,7 +9,7 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.op import Kind, TensorOp
 from stepdown.dialects.top.quantize import Dequantize
 from stepdown.dialects.tpu import Convert, Lut, Rescale
-from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
+from stepdown.dialects.types import is_float, is_none, quant_of, shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT
@@ -52,6 +52,8 @@ def _problem(op: TensorOp) -> str:
         return ""
     if _rule(op) is None:
         return name
+    if name not in ("Quantize", "Dequantize") and any(is_float(v) for v in values):
+        return f"{name} of integers and real numbers"
     if reason := _REFUSED.get(name, _nothing)(op):
         return f"{name} {reason}"
     wide = [p.type for v in (op.operands[0], *op.results) if (p := quant_of(v)) and p.type not in _BYTES]
