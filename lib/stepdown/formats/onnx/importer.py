@@ -110,13 +110,19 @@ def _input_type(value: "onnx.ValueInfoProto") -> Any:
     field = value.type.tensor_type
     shape = [d.dim_value if d.HasField("dim_value") else 0 for d in field.shape.dim]
     if not field.HasField("shape") or any(d <= 0 for d in shape):
-        listed = [d.dim_value or d.dim_param or "?" for d in field.shape.dim]
-        raise InputError(
-            f"input '{value.name}' has no fixed shape: {listed}", fix="give --input_shapes [[1,3,224,224]]"
-        )
+        raise InputError(_open_shape(value), fix="give --input_shapes [[1,3,224,224]]")
     try:
         return tensor(shape, storage_of_dtype(onnx.helper.tensor_dtype_to_np_dtype(field.elem_type)))
     except (KeyError, TypeError, ValueError):
         kinds = {number: name for name, number in onnx.TensorProto.DataType.items()}
         kind = kinds.get(field.elem_type, field.elem_type)
         raise UnsupportedModel(f"input '{value.name}' has elements of type {kind}") from None
+
+
+def _open_shape(value: "onnx.ValueInfoProto") -> str:
+    """Return what is wrong with the shape of an input: a size is open, or it has no elements."""
+    sizes = value.type.tensor_type.shape.dim
+    listed = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in sizes]
+    if sizes and all(d.HasField("dim_value") and d.dim_value >= 0 for d in sizes):
+        return f"input '{value.name}' has no elements, its shape is {listed}"
+    return f"input '{value.name}' has no fixed shape: {listed}"

@@ -57,8 +57,9 @@ def true_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
 
 
 def input_shape(value: "onnx.ValueInfoProto") -> tuple[int | None, ...]:
-    """Return an input's shape, None for a size that is not fixed."""
-    return tuple(d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim)
+    """Return an input's shape, None for a size that is not fixed; 0 is one that the file states."""
+    sizes = value.type.tensor_type.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in sizes)
 
 
 def bind_input_shapes(model: "onnx.ModelProto", shapes: Sequence[Shape] | Mapping[str, Shape]) -> None:

@@ -96,6 +96,10 @@ MALFORMED = {
         model([node("Relu", ["x"], ["y"])], [value("x", "batch", 3)]),
         InputError, "input 'x' has no fixed shape: ['batch', 3]; give --input_shapes [[1,3,224,224]]",
     ),
+    "no elements": (
+        model([node("Relu", ["x"], ["y"])], [value("x", 0, 3)]),
+        InputError, "input 'x' has no elements, its shape is [0, 3]; give --input_shapes [[1,3,224,224]]",
+    ),
     "a negative size": (
         model([node("Relu", ["x"], ["y"])], [value("x", -1, 3)]),
         InputError, "input 'x' has no fixed shape: [-1, 3]; give --input_shapes [[1,3,224,224]]",
