@@ -1,7 +1,8 @@
 """Writes the ops of a lowered module: each as the float operator between casts of its operands and of its result.
 
 An integer tensor X has the real numbers X/onnx:real behind a DequantizeLinear, a 16-bit one behind a Cast; what the
-operator computes, X/onnx:computed, passes through a QuantizeLinear or Cast. onnxruntime knows this form and makes integer kernels of it.
+operator computes, X/onnx:computed, passes through a QuantizeLinear or Cast. onnxruntime knows this form and makes
+integer kernels of it.
 """
 
 from typing import Any
