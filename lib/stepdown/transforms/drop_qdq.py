@@ -27,7 +27,7 @@ class DropQdq(Pass):
 
     def run(self, program: Program) -> None:
         """Rewrite the program; a network input of integers, and what has computed scales, stays."""
-        graph, stored = Rewriter(program), stored_tensors(program)
+        graph, stored = Rewriter(program), stored_tensors(program, tables=False)
         for op in program.ops:
             if isinstance(op, Dequantize):
                 _drop_dequantize(graph, op)
@@ -35,6 +35,7 @@ class DropQdq(Pass):
                 _drop_quantize(graph, op, stored[op.results[0]])
             elif not isinstance(op, Input) and _moves_reals(op, stored):
                 Types.replace_value_with_new_type(op.results[0], tensor(shape_of(op.results[0])))
+        graph.note_names()
         verify(program.module, program.path)
 
 

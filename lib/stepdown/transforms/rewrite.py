@@ -10,6 +10,7 @@ An op that stands for several tensors of the source model has the name of the la
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,25 @@ def pattern(*ops: str) -> Callable[[Pattern], Pattern]:
     return register
 
 
+@dataclass(eq=False)
+class Carried:
+    """Names of tensors, and other such lists: an op's may hold those of a thousand others, and copies none of them."""
+
+    parts: "list[str | Carried]"
+
+    def names(self) -> list[str]:
+        """Return all names in order, those of a list that is reached twice once."""
+        found, seen, waiting = [], {self}, self.parts[::-1]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, str):
+                found.append(part)
+            elif part not in seen:
+                seen.add(part)
+                waiting += reversed(part.parts)
+        return found
+
+
 class Rewriter:
     """Applies patterns to a program until none matches."""
 
@@ -57,6 +77,7 @@ class Rewriter:
         self._work, self._waiting = deque(ops), set(ops)
         self._keys = Counter(op.key for op in ops if isinstance(op, Weight))
         self._none = next((op for op in ops if isinstance(op, Absent)), None)
+        self._carried: dict[Operation, list[Carried]] = {}
 
     def run(self) -> int:
         """Apply the patterns to a fixed point, then drop what nobody reads; returns the number of rewrites."""
@@ -67,6 +88,7 @@ class Rewriter:
             while op.parent and any(apply(self, op) for apply in _patterns_of(op)):
                 changed += 1
         drop_unused(self.program)
+        self.note_names()
         return changed
 
     # --- reading
@@ -108,9 +130,8 @@ class Rewriter:
         """Put another op in the place of `op`, with its names and types; it also stands for the ops `swallowed`."""
         encoded = {name: by.fields[name].encode(value) for name, value in attributes.items()}
         made = by.create(operands=operands, result_types=[r.type for r in op.results], attributes=encoded)
-        names = names_of(op)
-        carried = [n for gone in swallowed for n in tensors_of(gone)] + fused_of(op)
-        made.location = location(names, [n for n in carried if n not in names], internals_of(op), layouts_of(op))
+        made.location = location(names_of(op), [], internals_of(op), layouts_of(op))
+        self._carry(made, Carried([*map(self._tensors, swallowed), self._fused(op)]))
         self._insert(made, op)
         for old, new in zip(op.results, made.results, strict=True):
             self._forward(old, new)
@@ -126,22 +147,45 @@ class Rewriter:
             if isinstance(owner, Input | Weight) or returned(value):
                 return False
             rename_result(owner, value, op.results[0])
-            absorb(owner, fused_of(op))
+            self._carry(owner, self._fused(op))
         elif not isinstance(owner, Weight):
-            absorb(owner, tensors_of(op))
+            self._carry(owner, self._tensors(op))
         self._forward(op.results[0], value)
         self._erase(op)
         return True
 
     def fold(self, op: TensorOp, arrays: Sequence[np.ndarray]) -> None:
         """Put constants in the place of an op's results; the ops that read them note its names."""
-        names = names_of(op)
-        for result, array, name in zip(op.results, arrays, names, strict=True):
+        carried = self._tensors(op)
+        for result, array, name in zip(op.results, arrays, names_of(op), strict=True):
             for user in users(result):
                 if isinstance(user, TensorOp):
-                    absorb(user, tensors_of(op))
+                    self._carry(user, carried)
             self._forward(result, self.weight(op, array, name))
         self._erase(op)
+
+    # --- names
+
+    def _carry(self, op: Operation, names: "Carried") -> None:
+        """Note that an op also stands for some tensors; `note_names` writes the locations."""
+        self._carried.setdefault(op, []).append(names)
+
+    def _fused(self, op: Operation) -> "Carried":
+        """Return the tensors that an op swallowed, the last ones first."""
+        return Carried([*reversed(self._carried.get(op, [])), *fused_of(op)])
+
+    def _tensors(self, op: Operation) -> "Carried":
+        """Return the tensors of the source model that an op stands for."""
+        return Carried([self._fused(op), *([] if is_internal(op) else names_of(op))])
+
+    def note_names(self) -> None:
+        """Write into the location of every op which tensors it stands for; `run` does so at its end."""
+        for op in self.program.ops:
+            if op in self._carried:
+                absorb(op, [name for carried in reversed(self._carried[op]) for name in carried.names()])
+        self._carried.clear()
+
+    # --- inside
 
     def _replaces(self, instead: SSAValue | None, key: str) -> bool:
         owner = instead.owner if instead else None
