@@ -17,7 +17,7 @@ from stepdown.dialects.program import Program, State, argument_name
 from stepdown.dialects.text import verify
 from stepdown.dialects.top.base import TopOp
 from stepdown.dialects.top.mac import Conv, ConvTranspose
-from stepdown.dialects.top.quantize import Dequantize, Quantize
+from stepdown.dialects.top.quantize import BYTES, Dequantize, Lookup, Quantize
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.tpu import INTEGER_OPS, has_integer_code
 from stepdown.dialects.tpu.elementwise import MoveOp
@@ -26,7 +26,6 @@ from stepdown.numerics.quantize import RANGES, QuantParams
 from stepdown.transforms.base import Pass
 from stepdown.transforms.rewrite import drop_unused, tensors_of, users
 
-BYTES = ("i8", "u8")
 ACTIVATIONS = ("i8", "u8", "i16", "u16")
 _MAX_ADDENDS = 8
 
@@ -77,13 +76,16 @@ def _constant(program: Program, value: SSAValue) -> np.ndarray | None:
 # --- which integers have one scale wherever they are read
 
 
-def stored_tensors(program: Program) -> dict[SSAValue, QuantParams]:
-    """Return the integer tensors that only Dequantize ops of the same parameters read, directly or moved."""
+def stored_tensors(program: Program, tables: bool = True) -> dict[SSAValue, QuantParams]:
+    """Return the integer tensors that only Dequantize ops of the same parameters read, directly or moved.
+
+    With `tables` a Lookup may read and make one too.
+    """
     known: dict[SSAValue, QuantParams] = {}
     for op in program.ops:
         if params := _origin(program, op, known):
             known[op.results[0]] = params
-    while wrong := [value for value in known if not _consistent(program, value, known)]:
+    while wrong := [value for value in known if not _consistent(program, value, known, tables)]:
         for value in wrong:
             del known[value]
     return known
@@ -93,7 +95,7 @@ def _origin(program: Program, op: TensorOp, known: dict[SSAValue, QuantParams]) 
     """Return the parameters of what an op makes: it quantises, moves what is quantised, or is an input."""
     if isinstance(op, Quantize):
         params = constant_params(program, op)
-    elif isinstance(op, Input):
+    elif isinstance(op, Input | Lookup):
         params = next((constant_params(program, u) for u in users(op.results[0]) if isinstance(u, Dequantize)), None)
     else:
         params = known.get(op.operands[0]) if _moves_integers(op, known) else None
@@ -116,10 +118,12 @@ def _is_move(op: TensorOp) -> bool:
     return op.kind is Kind.MOVE or issubclass(INTEGER_OPS.get(type(op).__name__, Operation), MoveOp)
 
 
-def _consistent(program: Program, value: SSAValue, known: dict[SSAValue, QuantParams]) -> bool:
+def _consistent(program: Program, value: SSAValue, known: dict[SSAValue, QuantParams], tables: bool) -> bool:
     """Tell whether every reader of a tensor takes it for what it is, and what it was moved from still is that too."""
     owner = value.owner
     if isinstance(owner, TensorOp) and not isinstance(owner, Quantize | Input) and owner.operands[0] not in known:
+        return False
+    if isinstance(owner, Lookup) and not tables:
         return False
     return all(_agrees(program, user, value, known) for user in users(value))
 
@@ -129,7 +133,8 @@ def _agrees(program: Program, user: Operation, value: SSAValue, known: dict[SSAV
         return constant_params(program, user) == known[value] and user.to == "f32"
     if isinstance(user, ReturnOp):
         return True
-    return isinstance(user, TensorOp) and len(user.results) == 1 and user.results[0] in known
+    moved = isinstance(user, TensorOp) and len(user.results) == 1 and user.results[0] in known
+    return moved and user.operands[0] is value
 
 
 # --- which ops become integer code

@@ -7,11 +7,12 @@ import numpy as np
 from stepdown.dialects.fields import Int, Str
 from stepdown.dialects.op import Arrays, Kind
 from stepdown.dialects.top.base import Example, TopOp, top_op
-from stepdown.dialects.types import DTYPES, Shape, quant_of
+from stepdown.dialects.types import DTYPES, Shape, quant_of, storage_of
 from stepdown.numerics import quantize as numbers
 from stepdown.numerics.floats import ROUND
 
-STORED = ("i8", "u8", "i16", "u16", "i32")
+BYTES = ("i8", "u8")
+STORED = (*BYTES, "i16", "u16", "i32")
 
 
 class Scaled(TopOp):
@@ -123,3 +124,33 @@ class Dequantize(Scaled):
         if zero_point is not None:
             centred = centred - self.spread(zero_point, input)
         return [ROUND[self.to](centred.astype(np.float32) * self.spread(scale, input).astype(np.float32))]
+
+
+@top_op
+class Lookup(TopOp):
+    """table[q − the least q] of every 8-bit integer q. Sources: TOSA 1.0 TABLE; ONNX Gather from 256 constants.
+
+    C1: the operand holds 8-bit integers, and the table has an entry for each of them
+    """
+
+    kind = Kind.FLOAT
+    inputs = ("input", "table")
+
+    @staticmethod
+    def example(rng: np.random.Generator) -> Example:
+        """Return operands for the tests that run over the registry."""
+        return [rng.integers(-128, 128, (2, 3)).astype(np.int8), rng.integers(0, 256, 256).astype(np.uint8)], {}
+
+    def shapes(self, input: Shape, table: Shape) -> list[Shape]:
+        """Return the shape of the operand."""
+        storage = storage_of(self.operands[0])
+        self.require(storage in BYTES and table == (256,), "C1", f"{storage}, {table}")
+        return [input]
+
+    def elements(self, count: int) -> list[str]:
+        """Return the type of the table's entries."""
+        return [storage_of(self.operands[1])] * count
+
+    def compute(self, input: np.ndarray, table: np.ndarray) -> Arrays:
+        """Look every element up."""
+        return [table[input.astype(np.int32) - int(np.iinfo(input.dtype).min)]]

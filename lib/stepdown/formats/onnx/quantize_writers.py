@@ -61,3 +61,13 @@ def _along(op: Written) -> dict[str, int]:
         return {}
     block = {"block_size": op.op.block_size} if op.op.block_size else {}
     return {"axis": op.op.axis, **block}
+
+
+@writer("Lookup")
+def lookup(op: Written) -> None:
+    """Gather from the table, by the byte less the least byte."""
+    index = op.part("index", "Cast", op.inputs[0], to=ELEMENT_TYPES["i32"])
+    least = np.iinfo(DTYPES[storage_of(op.op.operands[0])]).min
+    if least:
+        index = op.part("place", "Sub", index, op.constant("least", least, np.int32))
+    op.emit("Gather", op.inputs[1], index, axis=0)

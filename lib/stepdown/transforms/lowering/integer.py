@@ -6,6 +6,7 @@ import numpy as np
 
 from stepdown.dialects.op import Kind, TensorOp
 from stepdown.dialects.top import TopOp
+from stepdown.dialects.top.quantize import Lookup
 from stepdown.dialects.tpu import INTEGER_OPS, Lut, has_integer_code
 from stepdown.dialects.tpu.elementwise import AverageOp, MoveOp, PickOp, ProductOp, SumOp, SumReduceOp
 from stepdown.dialects.types import is_none, is_real, quant_of, range_of, shape_of
@@ -34,6 +35,8 @@ def lower_integer(state: Lowering, op: TensorOp) -> None:
         lower_mac(state, op)
     elif op.kind is Kind.LUT:
         _lower_lut(state, op)
+    elif isinstance(op, Lookup):
+        _lower_lookup(state, op)
     else:
         execution = INTEGER_OPS.get(type(op).__name__, MoveOp)
         next(lower for base, lower in _BY_EXECUTION.items() if issubclass(execution, base))(state, op)
@@ -50,6 +53,18 @@ def _lower_lut(state: Lowering, op: TensorOp) -> None:
     operand = state.get(op.operands[0], source)
     key = state.weight(f"{op.tensor_name}_table", table, target)
     state.append(Lut, op, [operand, key], [target], {})
+
+
+def _lower_lookup(state: Lowering, op: TensorOp) -> None:
+    """Take the table as it comes."""
+    source, target, table = (
+        state.params_of(op.operands[0]),
+        state.params_of(op.results[0]),
+        state.stored(op.operands[1]),
+    )
+    assert table is not None
+    key = state.weight(f"{op.tensor_name}_table", table, target)
+    state.append(Lut, op, [state.get(op.operands[0], source), key], [target], {})
 
 
 def _lower_sum(state: Lowering, op: TensorOp) -> None:
