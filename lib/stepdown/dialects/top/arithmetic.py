@@ -134,6 +134,17 @@ class Mod(Broadcast):
 
 
 @top_op
+class SquaredDifference(Broadcast):
+    """(a − b)². Source: TFLite SQUARED_DIFFERENCE."""
+
+    example = staticmethod(pair)
+
+    def function(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return the squared difference."""
+        return np.square(a - b)
+
+
+@top_op
 class PRelu(Broadcast):
     """a where positive, slope·a elsewhere. Source: ONNX PRelu.
 

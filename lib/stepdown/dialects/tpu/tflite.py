@@ -11,7 +11,7 @@ from stepdown.dialects.tpu.elementwise import MoveOp, ScaledOp
 from stepdown.numerics.tflite.softmax import log_softmax, softmax
 from stepdown.numerics.tflite.vectors import divide, float_interpolated, interpolated, l2_normalized, linear_weights
 
-COMPARE_LEFT_SHIFT = 8
+COMPARE_LEFT_SHIFT, SQUARE_LEFT_SHIFT = 8, 7
 
 
 class SoftmaxOp(TpuOp):
@@ -83,6 +83,16 @@ class QuotientOp(ScaledOp):
         return [np.clip(quotient, *self.bounds()).astype(self.result_dtype)]
 
 
+class SquaredDifferenceOp(ScaledOp):
+    """SquaredDifference: both sides lifted by 7 bits and brought to one scale; the square is rescaled."""
+
+    def run_integer(self, a: np.ndarray, b: np.ndarray) -> Arrays:
+        """Return saturate(rescale((a − b)²))."""
+        sides = (centred(q, self.params(i), np.int64) << SQUARE_LEFT_SHIFT for i, q in enumerate((a, b)))
+        left, right = (self.scaled(side, i) for i, side in enumerate(sides))
+        return [self.stored(np.square(left - right), 2)]
+
+
 class CompareOp(ScaledOp):
     """Compare: quantised sides are lifted by 8 bits and brought to real units; the result is a truth value."""
 
@@ -101,6 +111,7 @@ TFLITE_OPS: dict[str, type[TpuOp]] = {
     "Resize": InterpolateOp,
     "PRelu": PReluOp,
     "Div": QuotientOp,
+    "SquaredDifference": SquaredDifferenceOp,
     "Compare": CompareOp,
     "Where": MoveOp,
     "ScatterND": MoveOp,

@@ -50,6 +50,13 @@ def eltwise(op: Written) -> None:
     op.fused("Sum" if name == "Add" and len(op.inputs) > 2 else name, *op.inputs)
 
 
+@writer("SquaredDifference")
+def squared_difference(op: Written) -> None:
+    """Sub, and Mul by itself."""
+    difference = op.part("difference", "Sub", *op.inputs)
+    op.emit("Mul", difference, difference)
+
+
 @writer("Mod")
 def modulo(op: Written) -> None:
     """Mod; with the sign of the divisor, which ONNX has for integers alone, the remainder of (remainder + divisor)."""

@@ -9,6 +9,7 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.op import Kind, TensorOp
 from stepdown.dialects.top.quantize import Dequantize
 from stepdown.dialects.tpu import Convert, Lut, Rescale
+from stepdown.dialects.tpu.tflite import SQUARE_LEFT_SHIFT
 from stepdown.dialects.types import is_float, is_none, quant_of, shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.numerics.quantize import QuantParams
@@ -182,6 +183,13 @@ def _lower_quotient(state: Lowering, op: TensorOp) -> None:
     _emit(state, op, [float(a / (b * target))])
 
 
+def _lower_squared_difference(state: Lowering, op: TensorOp) -> None:
+    """Both sides are brought to twice the larger scale, lifted by 7 bits. Source: TFLite squared_difference.cc."""
+    a, b, target = (scale_of(_params(v)) for v in (*op.operands, op.results[0]))
+    common = 2 * max(a, b)
+    _emit(state, op, [a / common, b / common, common * common / (4.0**SQUARE_LEFT_SHIFT * target)])
+
+
 def _lower_prelu(state: Lowering, op: TensorOp) -> None:
     x, slope, target = (scale_of(_params(v)) for v in (*op.operands, op.results[0]))
     _emit(state, op, [x / target, x * slope / target])
@@ -243,6 +251,7 @@ RULES: dict[str, Lower] = {
     "Mul": _lower_product,
     "Div": _lower_quotient,
     "PRelu": _lower_prelu,
+    "SquaredDifference": _lower_squared_difference,
     "Compare": _lower_compare,
     "Concat": _lower_concat,
     "Quantize": _lower_quantize,

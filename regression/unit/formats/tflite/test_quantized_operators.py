@@ -121,6 +121,7 @@ INT8: dict[str, Build] = {
     "TRANSPOSE_CONV by channel": partial(cases.transposed_convolution, by_channel=True),
     "FULLY_CONNECTED by channel": partial(cases.fully_connected, by_channel=True),
     "BATCH_MATMUL": cases.batch_matmul,
+    "SQUARED_DIFFERENCE": cases.binary("SQUARED_DIFFERENCE", fuses=False),
     "ABS": cases.unary("ABS"),
     "EXP": cases.unary("EXP"),
     "ELU": cases.unary("ELU"),
