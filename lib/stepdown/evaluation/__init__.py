@@ -1,0 +1,1 @@
+"""Measuring classifiers on labelled samples: exact counts that can be merged, and the reports made of them."""
