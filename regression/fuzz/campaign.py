@@ -100,7 +100,8 @@ def _readable() -> list[Path]:
 def _failure(error: BaseException) -> Failure:
     """Return the failure of an exception: its kind and the innermost place in our package."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if f.filename.startswith(str(PACKAGE))] or frames
+    ours = [f for f in frames if f.filename.startswith(str(PACKAGE))]
+    ours = ours or [f for f in frames if Path(f.filename).parent != Path(__file__).parent] or frames
     place = f"{Path(ours[-1].filename).stem}.{ours[-1].name}" if ours else "?"
     if isinstance(error, RecursionError):  # the place is where the stack happened to end
         place = f"{Path(ours[0].filename).stem}.{ours[0].name}"

@@ -126,7 +126,7 @@ def test_memory_and_crashes_are_seen(tmp_path: Path) -> None:
             f"run.TARGETS['labels'] = targets.Target('labels', '.txt', read, lambda *_: b'z')\n"
             "sys.exit(run.main())\n"
         )
-        words = ("--target", "labels", "--count", "3", "--no_coverage", "--output", tmp_path / name)
+        words = ("--target", "labels", "--count", "20", "--no_coverage", "--output", tmp_path / name)
         ended = run(sys.executable, "-c", code, *words)
         assert ended.returncode == 1, ended.stdout + ended.stderr
         assert signature in ended.stdout

@@ -232,6 +232,17 @@ class Node:
         """Add a constant that belongs to this node, under the key `<output>/<label>`."""
         return self.graph.weight(array, f"{self.name}/{label}")
 
+    def room_for(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of a constant that is going to be made.
+
+        Raises:
+            UnsupportedModel: it would take too much memory, or a size is negative.
+        """
+        wanted = 8 * math.prod(shape)
+        if min(shape, default=0) < 0 or wanted > MAX_FOLDED_BYTES or not self.graph.program.weights.may_grow(wanted):
+            raise self.refuse(f"a constant of shape {list(shape)} takes too much memory")
+        return tuple(shape)
+
     def alias(self, value: SSAValue, index: int = 0) -> SSAValue:
         """Let the node's output `index` be `value` itself (Identity, Dropout): its op notes the name as fused."""
         name = self.tensor_name(self.outputs[index])

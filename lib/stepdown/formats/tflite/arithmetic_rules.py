@@ -97,4 +97,4 @@ def select(node: Node) -> SSAValue:
 @rule("ZEROS_LIKE")
 def zeros_like(node: Node) -> SSAValue:
     """Zeros of the operand's shape and type."""
-    return node.weight(np.zeros(node.shape(0), DTYPES[node.storage(0)]), "zeros")
+    return node.weight(np.zeros(node.room_for(node.shape(0)), DTYPES[node.storage(0)]), "zeros")

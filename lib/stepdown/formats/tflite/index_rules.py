@@ -45,7 +45,7 @@ def embedding_lookup(node: Node) -> SSAValue:
 @rule("SCATTER_ND")
 def scatter_nd(node: Node) -> SSAValue:
     """Operands: indices, updates, shape: zeros with the updates added."""
-    zeros = node.weight(np.zeros(node.ints(2) or [], DTYPES[node.storage(1)]), "zeros")
+    zeros = node.weight(np.zeros(node.room_for(node.ints(2) or []), DTYPES[node.storage(1)]), "zeros")
     return node.emit(top.ScatterND, zeros, node.given(0), node.given(1), reduction="add")
 
 

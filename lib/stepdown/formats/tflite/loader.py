@@ -157,7 +157,7 @@ class _Reader:
             raise InputError(f"tensor '{name}' has the unknown type {kind}", self.where)
         type_name = "i8" if kind == INT4 else TYPES[kind][0]
         array = self._constant(table, name, shape, kind)
-        params = _params(table.Quantization(), type_name, len(shape), f"{self.where}: tensor '{name}'")
+        params = _params(table.Quantization(), type_name, shape, f"{self.where}: tensor '{name}'")
         open_axes = tuple(i for i, size in enumerate(signature) if size < 0)
         return Tensor(name, shape, type_name, array, params, open_axes, bool(table.IsVariable()))
 
@@ -190,11 +190,11 @@ class _Reader:
         return found if isinstance(found, np.ndarray) and found.size else None
 
 
-def _params(table: Any, type_name: str, rank: int, where: str) -> QuantParams | None:
+def _params(table: Any, type_name: str, shape: tuple[int, ...], where: str) -> QuantParams | None:
     """Return how a tensor is quantised; None for floats and for tensors without a scale.
 
     Raises:
-        InputError: scales that are no positive numbers, an axis that the tensor has not.
+        InputError: scales that are no positive numbers, or not one a channel of an axis that the tensor has.
     """
     if table is None or type_name not in RANGES:
         return None
@@ -213,8 +213,8 @@ def _params(table: Any, type_name: str, rank: int, where: str) -> QuantParams | 
     if len(scales) == 1:
         return QuantParams(float(np.float32(scales[0])), zero_point, type_name)
     axis = table.QuantizedDimension()
-    if not 0 <= axis < rank:
-        raise InputError(f"is quantised along axis {axis}, it has {rank} dimensions", where)
+    if not 0 <= axis < len(shape) or len(scales) != shape[axis]:
+        raise InputError(f"has {len(scales)} scales along axis {axis}, its shape is {shape}", where)
     return QuantParams(tuple(float(np.float32(s)) for s in scales), zero_point, type_name, axis)
 
 

@@ -209,5 +209,6 @@ def dynamic_update_slice(node: Node) -> SSAValue:
     """Operands: input, update, start; the update at constant positions, moved inwards where it would not fit."""
     old, new = node.shape(0), node.shape(1)
     starts = [min(max(s, 0), n - m) for s, n, m in zip(node.ints(2) or [], old, new, strict=True)]
+    node.room_for([*new, len(new)])
     at = np.stack(np.meshgrid(*(s + np.arange(m) for s, m in zip(starts, new, strict=True)), indexing="ij"), axis=-1)
     return node.emit(ScatterND, node.given(0), node.weight(at, "places"), node.given(1))

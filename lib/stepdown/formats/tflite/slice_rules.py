@@ -1,5 +1,6 @@
 """tf.strided_slice, and the operators that become constants once shapes are known."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +39,9 @@ def fill(node: Node) -> SSAValue:
 def range_(node: Node) -> SSAValue:
     """start, start + delta, … before limit; constants."""
     start, limit, delta = (node.constant(i).reshape(-1)[0] for i in range(3))
+    if delta == 0:
+        raise node.refuse("delta is 0")
+    node.room_for([max(0, math.ceil((limit.item() - start.item()) / delta.item()))])
     return node.weight(np.arange(start, limit, delta, dtype=node.constant(0).dtype), "range")
 
 
