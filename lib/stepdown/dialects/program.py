@@ -101,9 +101,9 @@ class Program:
         Raises:
             UnsupportedModel: an argument is larger than any tensor may be.
         """
-        for argument, kind in inputs.items():
+        for name_of_input, kind in inputs.items():
             if problem := shape_problem(shape_of(kind)):
-                raise UnsupportedModel(problem, f"input '{argument}'")
+                raise UnsupportedModel(problem, f"input '{name_of_input}'")
         block = Block(arg_types=list(inputs.values()))
         for argument, tensor in zip(block.args, inputs, strict=True):
             argument.location = location([tensor])  # the caller's name, whatever lowering does to the op
