@@ -88,14 +88,19 @@ class Sheet:
         return made
 
 
-def differing_bytes(sheet: Sheet) -> tuple[int, int]:
-    """Return how many bytes of results differ from the reference kernels, and how many there are."""
+def both(sheet: Sheet) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return our result and the reference kernels' of every operator."""
     content = model(sheet.ops, list(sheet.tensors.values()))
     program = import_tflite(parse_tflite(content, "sheet.tflite"), "sheet")
     ConvertQuantizedToTpu(profile="tflite").run(program)
     ours, theirs = MlirRunner(program).run(sheet.arrays, "all"), Reference(content).run(sheet.arrays)
     made = [name for op in sheet.ops for name in op.outputs]
-    pairs = [(ours[name], theirs[name]) for name in made]
+    return [(ours[name], theirs[name]) for name in made]
+
+
+def differing_bytes(sheet: Sheet) -> tuple[int, int]:
+    """Return how many bytes of results differ from the reference kernels, and how many there are."""
+    pairs = both(sheet)
     assert all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
     return sum(int((a != b).sum()) for a, b in pairs), sum(b.nbytes for _, b in pairs)
 

@@ -151,6 +151,25 @@ def test_sums_wrap_as_the_kernel_does() -> None:
     assert differing_bytes(sheet)[0] == 0
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_quotients_that_the_kernel_defines(dtype: str) -> None:
+    """Near 0 the kernel shifts by more bits than an integer has."""
+    sheet = Sheet(dtype)
+    for _ in range(COUNT):
+        a = sheet.given((8, 255))
+        zero = sheet.size(sheet.low + 1, sheet.high - 1)
+        divisors = np.array([v for v in range(sheet.low, sheet.high + 1) if v != zero], dtype)
+        b = sheet.tensor((255,), zero_point=zero, array=divisors)
+        ratio = float(np.max(a.scale)) / float(np.max(b.scale))  # type: ignore[arg-type]
+        y = sheet.tensor((8, 255), float(np.float32(ratio * 2.0 ** sheet.rng.uniform(-6, 0))))
+        sheet.op("DIV", [a, b], [y])
+    results = [np.int16(sheet.tensors[op.outputs[0]].zero_point) for op in sheet.ops]
+    for (ours, theirs), zero_point in zip(cases.both(sheet), results, strict=True):
+        defined = np.abs(ours - zero_point) >= 2
+        assert defined.any()
+        assert (ours == theirs)[defined].all()
+
+
 def lowered(sheet: Sheet) -> MlirRunner:
     content = model(sheet.ops, list(sheet.tensors.values()))
     program = import_tflite(parse_tflite(content, "sheet.tflite"), "sheet")
