@@ -32,6 +32,9 @@ examples:
 """
 
 
+UNTOLD = "nothing says how pixels become the input, so it is 0..255; see --mean, --scale and --preprocess_from"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the tool's parser."""
     tool = Parser(
@@ -93,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"there are only {len(indices)} samples, not {args.count}", file=sys.stderr)
         evaluation = Evaluation(samples, network, reference, args.skip_unreadable, bool(args.wrong))
         tally = evaluation.run(indices, Progress(len(indices)))
+        if not tally.samples:
+            raise InputError(f"no sample can be read: {next(iter(tally.skipped.values()))}", samples.source)
         _print(args, evaluation, tally)
         _write(args, evaluation, indices, tally, names or list(samples.class_names))
     return 0
@@ -152,6 +157,8 @@ def _preprocess(
             raise InputError("stores its preprocessing", path, f"leave out {', '.join(asked)}")
         return own
     plain = preprocess_from_args(args, shape)
+    if plain.is_image and not asked and like is None:
+        print(f"warning: {path}: {UNTOLD}", file=sys.stderr)
     if args.preprocess_from:
         return relaid(_borrowed(args.preprocess_from), shape, plain.channel_format)
     if like is not None and not asked and like.preprocess.is_image:

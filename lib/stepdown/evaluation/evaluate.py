@@ -1,7 +1,7 @@
 """The loop over samples: read, run, judge. Memory does not grow with their number but for what a report lists."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from stepdown.evaluation.similarity import likeness
 from stepdown.evaluation.tally import Tally
 
 T = TypeVar("T")
+SKIP = "--skip_unreadable counts such samples and goes on"
 OnBatch = Callable[[Tally, Tally], None]
 """Called after each batch with its own tally and that of all so far."""
 
@@ -62,39 +63,39 @@ class Evaluation:
 
     def _batch(self, indices: Sequence[int]) -> Tally:
         tally = Tally()
-        read = {index: sample for index in indices if (sample := self._read(index, tally)) is not None}
+        read = {index: pair for index in indices if (pair := self._read(index, tally)) is not None}
         if not read:
             return tally
-        inputs = [self._input(self.network, index, sample) for index, sample in read.items()]
+        inputs = [tensor for _, tensor in read.values()]
         started = time.perf_counter()
         scores = self.network.scores(inputs)
         self.clock.model += time.perf_counter() - started
         for index, row in zip(read, scores, strict=True):
             self._judge(tally, index, row)
         if self.reference is not None:
-            self._compare(tally, read, inputs, scores)
+            self._compare(tally, [sample for sample, _ in read.values()], inputs, scores)
         return tally
 
-    def _read(self, index: int, tally: Tally) -> np.ndarray | None:
+    def _read(self, index: int, tally: Tally) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return a sample and the network's input made of it, None where that fails and is to be skipped."""
         started = time.perf_counter()
         try:
-            return self.samples.read(index)
+            sample = self.samples.read(index)
+            return sample, self.network.tensor(sample)
         except InputError as error:
+            where, fix = error.where or self.samples.names[index], error.fix or SKIP
             if not self.skip:
-                raise
-            tally.skipped[index] = str(error)
+                raise InputError(error.what, where, fix) from error
+            tally.skipped[index] = f"{where}: {error.what}"
             return None
         finally:
             self.clock.input += time.perf_counter() - started
 
-    def _input(self, network: Network, index: int, sample: np.ndarray) -> np.ndarray:
+    def _inputs(self, network: Network, samples: Iterable[np.ndarray]) -> list[np.ndarray]:
         started = time.perf_counter()
-        try:
-            return network.tensor(sample)
-        except InputError as error:
-            raise InputError(error.what, error.where or self.samples.names[index], error.fix) from error
-        finally:
-            self.clock.input += time.perf_counter() - started
+        made = [network.tensor(sample) for sample in samples]
+        self.clock.input += time.perf_counter() - started
+        return made
 
     def _judge(self, tally: Tally, index: int, scores: np.ndarray) -> None:
         ranking = rank(scores)
@@ -103,12 +104,12 @@ class Evaluation:
             tally.wrong[index] = tuple(zip(ranking.classes, ranking.scores, strict=True))
 
     def _compare(
-        self, tally: Tally, read: dict[int, np.ndarray], inputs: list[np.ndarray], scores: list[np.ndarray]
+        self, tally: Tally, samples: list[np.ndarray], inputs: list[np.ndarray], scores: list[np.ndarray]
     ) -> None:
         """Run the reference on the same samples, in its own batches."""
         assert self.reference is not None
         if self.reference.preprocess != self.network.preprocess:
-            inputs = [self._input(self.reference, index, sample) for index, sample in read.items()]
+            inputs = self._inputs(self.reference, samples)
         started = time.perf_counter()
         theirs = [row for part in _batches(inputs, self.reference.batch) for row in self.reference.scores(part)]
         self.clock.reference += time.perf_counter() - started

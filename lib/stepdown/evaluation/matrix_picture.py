@@ -52,6 +52,7 @@ class _Picture:
         canvas = Canvas(width, top + len(self.rows) * _CELL + _MARGIN)
         canvas.text(_MARGIN, 28, title, INK, 16)
         legend = "rows: true class, columns: predicted class; colour: share of the row, blue right, red wrong"
+        legend += "; grey: other classes, right or wrong" if OTHERS in self.rows else ""
         canvas.text(_MARGIN, 50, legend, SOFT, _SMALL)
         self._names(canvas, left, top)
         self._cells(canvas, left, top)
@@ -74,8 +75,8 @@ class _Picture:
 
 
 def _cell(canvas: Canvas, x: int, y: int, count: int, share: float, hue: Colour) -> None:
-    """Draw a count on its colour: white for none, `hue` for all of the row."""
-    weight = 0.12 + 0.88 * share if count else 0.0
+    """Draw a count on its colour: white for none (tinted on the diagonal), `hue` for all of the row."""
+    weight = 0.12 + 0.88 * share if count else 0.06 * (hue == BLUE)
     red, green, blue = (round(paper + (full - paper) * weight) for paper, full in zip(PAPER, hue, strict=True))
     box = (x * SCALE, y * SCALE, (x + _CELL) * SCALE, (y + _CELL) * SCALE)
     canvas.draw.rectangle(box, (red, green, blue), GRID, SCALE)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -28,11 +29,11 @@ class Network:
     batch: int
     fixed: bool
 
-    @property
+    @cached_property
     def classes(self) -> int:
         """The number of classes; a model that does not say it is run once."""
         sizes = self.output.shape[1:]
-        if None not in sizes:
+        if sizes and None not in sizes:
             return math.prod(size or 0 for size in sizes)
         shape = (1, *(size or 1 for size in self.input.shape[1:]))
         return int(self.scores([np.zeros(shape, np.float32)])[0].size)
@@ -119,7 +120,7 @@ def _scores(specs: list[TensorSpec], wanted: str, name: str) -> TensorSpec:
         what = f"has no output '{wanted}', only {names}" if wanted else f"has {len(specs)} outputs: {names}"
         raise InputError(what, name, "name the scores by --scores")
     sizes = [size for size in found[0].shape[1:] if size != 1]
-    if len(sizes) != 1 and None not in found[0].shape:
+    if found[0].shape and len(sizes) != 1 and None not in found[0].shape:
         raise InputError(
             f"output '{found[0].name}' {_shape(found[0])} is not one score a class",
             name,

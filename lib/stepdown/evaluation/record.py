@@ -58,7 +58,7 @@ def engine(network: Network) -> str:
         return f"LiteRT {metadata.version('ai-edge-litert')}, kernels {kernels}"
     if network.name.endswith(".onnx"):
         return f"onnxruntime {metadata.version('onnxruntime')} without graph optimisation"
-    return f"stepdown {__version__}, reference interpreter" if network.name.endswith(".mlir") else "stepdown"
+    return f"stepdown {__version__}" + (", reference interpreter" if network.name.endswith(".mlir") else "")
 
 
 def preprocess_text(preprocess: Preprocess) -> str:
