@@ -39,11 +39,13 @@ class Watch:
     def watching(self) -> Iterator[None]:
         """Forget earlier violations and watch while the block runs."""
         self.violations.clear()
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         self._on = True
         try:
             yield
         finally:
             self._on = False
+            sys.dont_write_bytecode = before
 
     def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
         if not self._on:

@@ -53,10 +53,17 @@ def parse_module(text: str, source: str = "input") -> ModuleOp:
         raise InputError(
             _first_line(error), source, "give an .mlir file written by model_transform.py or tpuc-opt"
         ) from None
-    except (VerifyException, RecursionError, ValueError, AssertionError, KeyError, IndexError, TypeError) as error:
+    except _MALFORMED as error:
         raise InputError(f"not a valid module ({_first_line(error)})", source) from None
     verify(module, source)
     return module
+
+
+# What the parser raises, beside its own error, on text that is malformed or nests too deeply.
+_MALFORMED = (
+    VerifyException, RuntimeError, ValueError, AssertionError, KeyError, IndexError, TypeError, AttributeError,
+    ArithmeticError,
+)  # fmt: skip
 
 
 class _Lexer(MLIRLexer):
