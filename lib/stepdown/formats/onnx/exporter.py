@@ -120,7 +120,7 @@ def export_program(program: Program, opset: int = OPSET) -> "onnx.ModelProto":
     """
     from onnx import helper, numpy_helper
 
-    from stepdown.formats.onnx.lowered import Reals, write_lowered
+    from stepdown.formats.onnx.lowered import Reals, caller_names, rename_tensors, write_lowered
     from stepdown.formats.onnx.opsets import at_opset
 
     _load_writers()
@@ -139,6 +139,7 @@ def export_program(program: Program, opset: int = OPSET) -> "onnx.ModelProto":
         [_described(value) for value in program.results],
         [numpy_helper.from_array(array, name) for name, array in draft.constants.items()],
     )  # fmt: skip
+    rename_tensors(graph, caller_names(program))
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets, ir_version=IR_VERSION)
     write_marks(model, program)

@@ -5,12 +5,14 @@ operator computes, X/onnx:computed, passes through a QuantizeLinear or Cast. onn
 integer kernels of it.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xdsl.ir import Attribute, Block, SSAValue
 
-from stepdown.dialects.op import Kind, TensorOp, value_name
+from stepdown.dialects.op import Kind, TensorOp, layout_of, value_name
+from stepdown.dialects.program import Program, argument_name
 from stepdown.dialects.top import TOP_OPS
 from stepdown.dialects.top.source import Weight
 from stepdown.dialects.tpu import Convert, Lut, Rescale
@@ -18,6 +20,9 @@ from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of, ten
 from stepdown.formats.onnx.exporter import ELEMENT_TYPES, WRITERS, Draft, Written, operand_name
 from stepdown.formats.onnx.quantize_writers import scale_constants
 from stepdown.numerics.quantize import QuantParams, dequantize
+
+if TYPE_CHECKING:
+    import onnx
 
 FLOAT = ELEMENT_TYPES["f32"]
 HALVES = ("f16", "bf16")
@@ -156,3 +161,23 @@ def _is_stored(value: SSAValue) -> bool:
 
 def _real_type(value: SSAValue) -> Attribute:
     return tensor(shape_of(value)) if _is_stored(value) else value.type
+
+
+def caller_names(program: Program) -> dict[str, str]:
+    """Return the tensors that are called otherwise in ONNX: an input as a caller knows it.
+
+    Lowering gives the quantised input the plain name X, and calls the float one X_f32.
+    """
+    taken = {name for op in program.ops for name in op.names}
+    inputs = {op.tensor_name: argument_name(op) for op in program.input_ops if not layout_of(op.results[0])}
+    changed = {tensor: name for tensor, name in inputs.items() if tensor != name}
+    return {name: f"{name}/onnx:stored" for name in changed.values() if name in taken} | changed
+
+
+def rename_tensors(graph: "onnx.GraphProto", names: Mapping[str, str]) -> None:
+    """Give tensors other names, all at once."""
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = names.get(value.name, value.name)
