@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OLDEST, NEWEST = 7, 28
 """The versions of the default operator set that rules are written for."""
+WITHOUT_AXIS = 7
+"""From this version on operands are broadcast from the right, no longer from an attribute `axis` on."""
 TIME_LIMIT_S = 120.0
 
 
@@ -92,8 +94,66 @@ def _child(source: str, target: str) -> None:
     model = onnx.load(source)
     model.ir_version = max(model.ir_version, 3)
     for version in range(opset_of(model) + 1, OLDEST + 1):  # one by one: each step needs the shapes of the one before
-        model = convert_version(infer_shapes(model), version)
+        model = infer_shapes(model)
+        if version == WITHOUT_AXIS:
+            try:
+                align_second_operands(model)
+            except UnsupportedModel as error:
+                sys.exit(error.what)
+        model = convert_version(model, version)
     onnx.save(model, target)
+
+
+def align_second_operands(model: "onnx.ModelProto") -> None:
+    """Give each second operand that is broadcast from `axis` on, as in set 6, dimensions of one element behind its own.
+
+    With shapes (2, 3, 4, 5) and (3) and `axis` 1, the second becomes (3, 1, 1), which needs no `axis`. onnx's converter
+    adds as many dimensions as the first operand has more, which is right for `axis` 0 alone. Source: ONNX Add-6.
+
+    Raises:
+        UnsupportedModel: the shapes are not known.
+    """
+    ranks, nodes = _ranks(model.graph), []
+    for node in model.graph.node:
+        axis = _second_operand_axis(node)
+        if axis is not None:
+            nodes += _aligned(node, axis, ranks)
+        nodes.append(node)
+    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _ranks(graph: "onnx.GraphProto") -> dict[str, int]:
+    known = (*graph.input, *graph.value_info, *graph.output)
+    shapes = {v.name: v.type.tensor_type.shape for v in known if v.type.tensor_type.HasField("shape")}
+    constants = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    return {name: len(shape.dim) for name, shape in shapes.items()} | constants
+
+
+def _aligned(node: "onnx.NodeProto", axis: int, ranks: dict[str, int]) -> "list[onnx.NodeProto]":
+    """Let a node read its second operand with more dimensions; return what adds them."""
+    from onnx import helper
+
+    if not all(name in ranks for name in node.input):
+        raise UnsupportedModel(f"the shapes of what {node.op_type} of '{node.output[0]}' reads are not known")
+    first, second = (ranks[name] for name in node.input)
+    behind = list(range(second, first - (axis + first if axis < 0 else axis)))
+    if not behind:
+        return []
+    name = f"{node.output[0]}/{node.input[1]}"
+    made = helper.make_node("Unsqueeze", [node.input[1]], [name], axes=behind)
+    node.input[1] = name
+    return [made]
+
+
+def _second_operand_axis(node: "onnx.NodeProto") -> int | None:
+    """Take the attribute `axis` off an operator that broadcasts its second operand; None where it has none."""
+    found = {attribute.name: attribute for attribute in node.attribute}
+    if "broadcast" not in found or "axis" not in found or len(node.input) != 2:
+        return None
+    node.attribute.remove(found["axis"])
+    return found["axis"].i if found["broadcast"].i else None
 
 
 if __name__ == "__main__":

@@ -54,6 +54,23 @@ def test_old_versions_are_converted(opset: int) -> None:
     np.testing.assert_array_equal(result, np.maximum(X, 0) + np.float32([1, 2, 3]))
 
 
+@pytest.mark.parametrize("axis", [1, -3])
+def test_operands_aligned_at_an_axis_are_converted(axis: int) -> None:
+    """With as many channels as samples, a wrong alignment would go unseen."""
+    channel, x = np.float32([10, 20]), np.arange(24, dtype=np.float32).reshape(2, 2, 2, 3)
+    proto = model([node("Add", ["x", "c"], ["y"], broadcast=1, axis=axis)], 6, c=channel)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, x.shape))
+    result = MlirRunner(import_model(modernised(proto), "net")).run({"x": x})["y_Add"]
+    np.testing.assert_array_equal(result, x + channel[:, None, None])
+
+
+def test_operands_aligned_at_an_axis_need_shapes() -> None:
+    nodes = [node("Wavelet", ["x"], ["w"], domain="my"), node("Add", ["w", "c"], ["y"], broadcast=1, axis=0)]
+    with pytest.raises(UnsupportedModel, match="the shapes of what Add of 'y' reads are not known"):
+        modernised(model(nodes, 6, domains=["my"], c=np.float32([1, 2, 3])))
+
+
 def test_what_cannot_be_converted_is_told_in_one_line() -> None:
     with pytest.raises(UnsupportedModel) as caught:
         modernised(model([node("Wavelet", ["x"], ["y"])], 5))
