@@ -69,6 +69,8 @@ class TensorOp(Operation):
         op.check_fields()
         types = op.infer()
         op.drop_all_references()
+        if not isinstance(names, str) and len(names) < len(types):
+            raise VerifyException(f"makes {len(types)} tensors, {len(names)} have a name")
         return cls.create(operands=operands, result_types=types, attributes=encoded, location=place)
 
     # --- shapes and types

@@ -43,7 +43,7 @@ class ConvertQuantizedToTpu(Pass):
         for op in program.ops:
             try:
                 _lower(state, op, self.profile)
-            except ArithmeticError as error:  # scales so far apart that no multiplier holds their ratio
+            except (ArithmeticError, ValueError) as error:  # scales so far apart that no multiplier holds their ratio
                 raise UnsupportedModel(f"has no integer form ({error})", f"tensor '{op.tensor_name}'") from error
         _finish(state)
         for key, value in {"chip": "", "mode": "INT8", "profile": self.profile, "state": State.TPU_LOWERED}.items():
