@@ -36,6 +36,7 @@ class DropQdq(Pass):
             elif not isinstance(op, Input) and _moves_reals(op, stored):
                 Types.replace_value_with_new_type(op.results[0], tensor(shape_of(op.results[0])))
         graph.note_names()
+        program.finish(list(program.results))
         verify(program.module, program.path)
 
 

@@ -223,6 +223,48 @@ def test_floats_between_quantised_operators_stay_floats(tmp_path: Path) -> None:
     assert off_by(program, tmp_path / "m.onnx", {"x": x})[2] <= 1
 
 
+def integers_in_and_out() -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """Return a network from int8 to int8, with a transposed weight and a bias that is none."""
+    rng, node = np.random.default_rng(0), helper.make_node
+    nodes = [
+        node("DequantizeLinear", ["x", "xs", "xz"], ["xr"]),
+        node("DequantizeLinear", ["w", "ws", "wz"], ["wr"], axis=0),
+        node("Conv", ["xr", "wr"], ["c"], pads=[1, 1, 1, 1]),
+        node("Relu", ["c"], ["r"]),
+        node("QuantizeLinear", ["r", "ys", "yz"], ["q"]),
+        node("DequantizeLinear", ["q", "ys", "yz"], ["qr"]),
+        node("Reshape", ["qr", "shape"], ["f"]),
+        node("QuantizeLinear", ["f", "ys", "yz"], ["fq"]),
+        node("DequantizeLinear", ["fq", "ys", "yz"], ["fr"]),
+        node("DequantizeLinear", ["v", "vs", "vz"], ["vr"]),
+        node("Transpose", ["vr"], ["vt"], perm=[1, 0]),
+        node("MatMul", ["fr", "vt"], ["m"]),
+        node("QuantizeLinear", ["m", "os", "oz"], ["y"]),
+    ]
+    constants = {
+        "xs": np.float32(0.02), "xz": np.int8(3), "ys": np.float32(0.2), "yz": np.int8(-128), "shape": [1, 4, 64],
+        "w": rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8), "wz": np.zeros(4, np.int8),
+        "ws": rng.uniform(0.01, 0.02, 4).astype(np.float32), "v": rng.integers(-127, 128, (5, 64)).astype(np.int8),
+        "vs": np.float32(0.01), "vz": np.int8(0), "os": np.float32(1), "oz": np.int8(5),
+    }  # fmt: skip
+    inputs = {"x": rng.integers(-128, 128, (1, 3, 8, 8)).astype(np.int8)}
+    return model_of(nodes, inputs, constants), inputs
+
+
+def test_a_network_from_integers_to_integers(tmp_path: Path) -> None:
+    model, inputs = integers_in_and_out()
+    onnx.save(model, tmp_path / "m.onnx")
+    program = lowered(model)
+    made = [op.name for op in program.ops if not op.name.endswith((".Weight", ".None"))]
+    assert made == ["tpu.Input", "tpu.Conv", "tpu.Reshape", "tpu.MatMul", "tpu.Convert"]
+    assert off_by(program, tmp_path / "m.onnx", inputs)[2] <= 1
+    dropped = import_model(model, "m")
+    DropQdq().run(dropped)
+    (ours,), (exact,) = MlirRunner(dropped).run(inputs).values(), MlirRunner(program).run(inputs).values()
+    assert ours.dtype == np.float32
+    assert np.abs(ours - exact).max() < 2 < ours.std()  # a step is 1
+
+
 def test_requantize_gives_the_float_network_behind_it(tmp_path: Path) -> None:
     source = onnx.load(REGRESSION / "model" / "mnist_cnn.onnx")
     inputs = samples_of(source)[0]
