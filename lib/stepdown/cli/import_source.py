@@ -80,7 +80,7 @@ def import_program(args: argparse.Namespace, source: Source, photos: "Mapping[st
 @contextmanager
 def _blaming_shapes(args: argparse.Namespace) -> Iterator[None]:
     """Tell that shapes which the user gave may be what an op of the network cannot be computed on."""
-    from stepdown.formats.graph import BrokenConstraint
+    from stepdown.formats.node import BrokenConstraint
 
     try:
         yield

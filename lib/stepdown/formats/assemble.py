@@ -9,7 +9,8 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.op import TensorOp, rename
 from stepdown.dialects.top.source import Input, Weight
 from stepdown.errors import InputError
-from stepdown.formats.graph import Folded, Graph, Node, claim
+from stepdown.formats.graph import Folded, Graph, claim
+from stepdown.formats.node import Node
 
 # What a rule raises on attributes of a wrong type or length, or on operands that the operator cannot have.
 _MALFORMED = (

@@ -9,7 +9,7 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.top.detection import DetectionOutput
 from stepdown.formats.caffe.node import Node
 from stepdown.formats.caffe.rules import rule
-from stepdown.formats.graph import MAX_FOLDED_BYTES
+from stepdown.formats.node import MAX_FOLDED_BYTES
 
 _SAME_RATIO = 1e-6
 

@@ -12,7 +12,7 @@ from stepdown.dialects.top.base import TopOp
 from stepdown.dialects.top.move import Reshape
 from stepdown.dialects.types import shape_of
 from stepdown.errors import InputError, UnsupportedModel
-from stepdown.formats import graph
+from stepdown.formats import graph, node
 from stepdown.formats.caffe.loader import Blobs
 from stepdown.formats.caffe.network import Layer
 
@@ -34,7 +34,7 @@ class Step(NamedTuple):
     attributes: Any = MappingProxyType({})
 
 
-class Node(graph.Node):
+class Node(node.Node):
     """One Caffe layer: its tensors have names of their own already (`network.py`)."""
 
     graph: Graph

@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.quantize import Dequantize
-from stepdown.formats import graph
+from stepdown.formats import graph, node
 from stepdown.numerics.quantize import QuantParams
 
 NARROW = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8}
@@ -48,7 +48,7 @@ class Graph(graph.Graph):
         return made
 
 
-class Node(graph.Node):
+class Node(node.Node):
     """One ONNX node: its tensors are called `<onnx tensor>_<OpType>`."""
 
     graph: Graph

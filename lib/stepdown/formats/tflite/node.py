@@ -13,7 +13,7 @@ from stepdown.dialects.top.elementary import Tanh
 from stepdown.dialects.top.move import Reshape, Transpose
 from stepdown.dialects.top.source import Weight
 from stepdown.dialects.types import quant_of, shape_of
-from stepdown.formats import graph
+from stepdown.formats import graph, node
 from stepdown.numerics.quantize import QuantParams, dequantize
 
 # What the ops with `do_relu` take over of a fused activation: attributes of the op.
@@ -54,7 +54,7 @@ class Graph(graph.Graph):
         return self._real[value]
 
 
-class Node(graph.Node):
+class Node(node.Node):
     """One TFLite operator: its tensors keep their names."""
 
     graph: Graph
