@@ -66,6 +66,10 @@ _MALFORMED = (
 )  # fmt: skip
 
 
+# The parser computes the range of such a type, which may take gigabytes.
+_WIDE_INTEGER = re.compile(r"[su]?i\d{5,}")
+
+
 class _Lexer(MLIRLexer):
     """A lexer that takes escaped UTF-8, as the printer writes it, for text: names may hold any letters.
 
@@ -73,6 +77,12 @@ class _Lexer(MLIRLexer):
     """
 
     _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
+
+    def _lex_bare_identifier(self, start_pos: int) -> MLIRToken:
+        token = super()._lex_bare_identifier(start_pos)
+        if _WIDE_INTEGER.fullmatch(token.text):
+            raise ParseError(token.span, "an integer type is wider than 9999 bits")
+        return token
 
     def _lex_string_literal(self, start_pos: int) -> MLIRToken:
         token = super()._lex_string_literal(start_pos)

@@ -157,6 +157,8 @@ class NpzFile(Mapping[str, np.ndarray]):
         """Open a member behind its checked header; every way in which it can be broken is an InputError."""
         try:
             member = self._members.get(name) or self._zip.getinfo(f"{name}.npy")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("is packed in a way that no npz is")  # LZMA's dictionary may take gigabytes
             with self._zip.open(member) as stream:
                 yield stream, *_checked_header(stream, member.file_size)
         except InputError:
