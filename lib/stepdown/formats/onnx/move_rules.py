@@ -126,6 +126,8 @@ def split(node: Node) -> list[SSAValue]:
     sizes = node.ints(1, "split")
     if sizes is None:
         count = node.attribute("num_outputs", len(node.outputs))
+        if count != len(node.outputs):
+            raise node.refuse(f"{len(node.outputs)} outputs for {count} parts")
         part = -(-shape[axis] // count)
         sizes = [max(0, min(part, shape[axis] - i * part)) for i in range(count)]
     if len(sizes) != len(node.outputs):
