@@ -41,7 +41,7 @@ def _named(file: NpzFile, names: tuple[str, ...]) -> str:
 
 
 def _labels(y: np.ndarray, where: str) -> tuple[int, ...]:
-    flat = y.reshape(len(y), -1) if y.ndim else y.reshape(1, 1)
-    if flat.shape[1:] != (1,) or y.dtype.kind not in "ui":
+    flat = y.reshape(-1)
+    if y.ndim not in (1, 2) or flat.size != len(y) or y.dtype.kind not in "ui":
         raise InputError(f"labels are {y.dtype}{list(y.shape)}, want one integer a sample", where)
-    return tuple(int(label) for label in flat[:, 0])
+    return tuple(int(label) for label in flat)
