@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -71,18 +72,21 @@ class TfliteRunner:
 
     def outputs(self) -> list[TensorSpec]:
         """The network's outputs: `X_f32` for a quantised one unless native ones are wanted."""
-        specs = [_spec(self._graph.tensors[i]) for i in self._graph.outputs]
+        specs = [replace(_spec(self._graph.tensors[i]), name=name) for name, i in self._ends]
         return specs if self._native else [_view(spec) if spec.info.scale else spec for spec in specs]
 
     def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
         """Run once; with `wanted` "all" return the inputs and what every operator makes."""
         arrays = self._arguments(tensors)
         everything = wanted == "all"
-        indices = self._made() if everything else list(dict.fromkeys(self._graph.outputs))
+        indices = list(dict.fromkeys([*(self._made() if everything else ()), *self._graph.outputs]))
         results = self._ask("run", list(arrays.values()), indices, everything)
         found: Tensors = dict(arrays) if everything else {}
-        found |= {self._graph.tensors[i].name: a for i, a in zip(indices, results, strict=True)}
+        made = dict(zip(indices, results, strict=True))
+        found |= {self._graph.tensors[i].name: made[i] for i in indices if i not in self._graph.inputs}
+        found |= {name: made[i] for name, i in self._ends if name not in found}
         self._dumped = {t.name: _info(t) for t in self._graph.tensors if t.name in found}
+        self._dumped |= {name: _info(self._graph.tensors[i]) for name, i in self._ends}
         self._add_views(found, everything)
         return found
 
@@ -94,6 +98,16 @@ class TfliteRunner:
     def _native(self) -> bool:
         return self._options.output_type == "native"
 
+    @cached_property
+    def _ends(self) -> list[tuple[str, int]]:
+        """The outputs' names and indices; one that is an input or an output already is called `X_copy`."""
+        ends, taken = [], set(self._graph.inputs)
+        for index in self._graph.outputs:
+            name = self._graph.tensors[index].name
+            ends.append((f"{name}_copy" if index in taken else name, index))
+            taken.add(index)
+        return ends
+
     def _made(self) -> list[int]:
         """Return the indices of the tensors that operators make and that hold numbers."""
         made = [i for operator in self._graph.operators for i in operator.outputs]
@@ -103,15 +117,15 @@ class TfliteRunner:
         """Add the real numbers of quantised outputs, in their place unless everything is wanted."""
         if self._native:
             return
-        for index in dict.fromkeys(self._graph.outputs):
+        for name, index in self._ends:
             source = self._graph.tensors[index]
             if source.params is None:
                 continue
-            view = _view(_spec(source))
-            found[view.name] = dequantize(found[source.name], source.params)
+            view = _view(replace(_spec(source), name=name))
+            found[view.name] = dequantize(found[name], source.params)
             self._dumped[view.name] = view.info
             if not everything:
-                del found[source.name], self._dumped[source.name]
+                del found[name], self._dumped[name]
 
     def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
         open_ones = {self._graph.tensors[i].name: self._graph.tensors[i] for i in self._graph.inputs}

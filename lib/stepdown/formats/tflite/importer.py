@@ -57,6 +57,7 @@ def import_tflite(
         raise InputError("lists an input twice", model.path)
     program = Program.empty(name, {t.name: _type(t, keep) for t in sources.values()}, "TFLITE")
     state = Graph(program)
+    state.stated = {t.name: t.params for t in graph.tensors if t.params is not None}
     for argument, source in zip(program.block.args, sources.values(), strict=True):
         made = Input.build(source.name, [argument], **(preprocessing or {}).get(source.name, {}))
         state.values[source.name] = state.retyped(program.add(made), source.params if keep else None)

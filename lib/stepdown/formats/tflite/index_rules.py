@@ -14,6 +14,7 @@ refuse("its result's size depends on the data", "WHERE", "UNIQUE", "NON_MAX_SUPP
 refuse("control flow", "IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_WHILE")
 refuse("random", "RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "STABLEHLO_RNG_BIT_GENERATOR")
 refuse("hidden state", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "SVDF", "RNN", "LSTM")
+refuse("hidden state", *(f"{ways}DIRECTIONAL_SEQUENCE_{cell}" for ways in ("UNI", "BI") for cell in ("RNN", "LSTM")))
 refuse("tables of strings", "HASHTABLE", "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_LOOKUP", "HASHTABLE_SIZE")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.top.mac import Conv, ConvTranspose, MatMul
@@ -43,10 +44,18 @@ def window_of(node: Node, size: Sequence[int], kernel: Sequence[int]) -> dict[st
 
 
 def bias_of(node: Node, index: int) -> SSAValue:
-    """Return the bias; integers without a scale of their own in a float network get input scale × weight scale."""
+    """Return the bias; integers without a scale of their own in a float network get input scale × weight scale.
+
+    So have the biases of 16-bit networks, which are int64. Source: LiteRT, kernel_util.cc,
+    PopulateConvolutionQuantizationParams.
+    """
     if not node.has(index):
         return node.graph.none
-    return node.value(index)
+    array, stated = node.constant_or_none(index), node.graph.stated
+    scales = [np.asarray(stated[name].scale) for name in node.inputs[index - 2 : index] if name in stated]
+    if node.params or array is None or array.dtype.kind != "i" or len(scales) != 2:
+        return node.value(index)
+    return node.weight((array * (scales[0] * scales[1])).astype(np.float32), "bias")
 
 
 @rule("CONV_2D", "CONV_3D")

@@ -37,6 +37,8 @@ class Graph(graph.Graph):
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         self._real: dict[SSAValue, SSAValue] = {}
+        self.stated: dict[str, QuantParams] = {}
+        """How the file quantises each tensor, also where its integers are dropped."""
 
     def copy_name(self, name: str, value: SSAValue) -> str:
         """Return the output's own name where nothing else is called so: a constant is no tensor of the program."""

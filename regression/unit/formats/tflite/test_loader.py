@@ -132,6 +132,29 @@ def test_hidden_variables_are_refused_by_name() -> None:
         import_tflite(parse_tflite(rewritten(content, hide), "case"), "case")
 
 
+def test_recurrent_operators_are_refused_with_the_reason() -> None:
+    tensors = [Tensor("x", (1, 2, 3), "float32"), Tensor("y", (1, 2, 4), "float32")]
+    content = model([Op("UNIDIRECTIONAL_SEQUENCE_LSTM", ["x"], ["y"])], tensors)
+    with pytest.raises(UnsupportedModel, match=r"UNIDIRECTIONAL_SEQUENCE_LSTM ×1 \(hidden state\)"):
+        import_tflite(parse_tflite(content, "case"), "case")
+
+
+@pytest.mark.parametrize("scale", [None, [2e-6, 4e-6, 1e-6, 3e-6]])
+def test_biases_of_a_16_bit_network_get_their_scale_where_integers_are_dropped(scale: list[float] | None) -> None:
+    """They are int64, which no scale of the file is kept for; converters leave it out, too."""
+    quantised = Tensor("x", (2, 6), "int16", 1e-4)
+    w = Tensor("w", (4, 6), "int8", [0.02, 0.04, 0.01, 0.03], array=rng.integers(-127, 128, (4, 6)))
+    b = Tensor("b", (4,), "int64", scale, array=np.array([400_000, -300_000, 200_000, 100_000]))
+    content = model(
+        [Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], version=7)],
+        [quantised, w, b, Tensor("y", (2, 4), "int16", 1e-3)],
+    )
+    stored = rng.integers(-9000, 9000, (2, 6)).astype(np.int16)
+    program = import_tflite(parse_tflite(content, "case"), "case", requantize=True)
+    ours = MlirRunner(program).run({"x": stored.astype(np.float32) * np.float32(1e-4)})["y"]
+    np.testing.assert_allclose(ours, reference(content, {"x": stored})["y"] * 1e-3, atol=1.01e-3)
+
+
 def test_all_unsupported_operators_are_named_at_once() -> None:
     content = product(Tensor("w", (4, 6), "float32", array=weights(4, 6)))
 
