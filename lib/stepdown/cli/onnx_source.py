@@ -73,7 +73,8 @@ class OnnxSource:
         from stepdown.formats.onnx.importer import import_model
         from stepdown.transforms.canonicalize import Canonicalize
         from stepdown.transforms.drop_qdq import DropQdq
-        from stepdown.transforms.fold_qdq import FoldQdq, is_quantised
+        from stepdown.transforms.fold_qdq import FoldQdq
+        from stepdown.transforms.lowering.stored import is_quantised
 
         program = import_model(self.model, name, attributes)
         if is_quantised(program) and not self._args.requantize:

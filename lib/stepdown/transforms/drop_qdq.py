@@ -17,7 +17,7 @@ from stepdown.dialects.top.source import Input, Weight
 from stepdown.dialects.types import is_float, shape_of, tensor
 from stepdown.numerics.quantize import QuantParams
 from stepdown.transforms.base import Pass
-from stepdown.transforms.fold_qdq import stored_tensors
+from stepdown.transforms.lowering.stored import stored_tensors
 from stepdown.transforms.rewrite import Rewriter
 
 
