@@ -2,10 +2,11 @@
 
 import argparse
 import sys
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepdown.cli.model_eval_report import outputs, print_summary, write_reports
 from stepdown.cli.preprocess_flags import (
     PREPROCESS_FLAGS,
     add_preprocess_flags,
@@ -17,10 +18,9 @@ from stepdown.errors import InputError
 
 if TYPE_CHECKING:
     from stepdown.data.preprocess import Preprocess
-    from stepdown.evaluation.evaluate import Evaluation
-    from stepdown.evaluation.network import Network
+    from stepdown.evaluation.job import EvaluationJob
+    from stepdown.evaluation.network import Facts, Plan
     from stepdown.evaluation.samples import LabelledSet
-    from stepdown.evaluation.tally import Tally
 
 EXAMPLES = """\
 examples:
@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
         help="LiteRT's kernels for .tflite (default xnnpack, as on phones); their integers differ",
     )  # fmt: skip
     tool.add_argument("--reference", metavar="FILE", help="model to compare with: agreement, cosine and SQNR of scores")
+    tool.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one a CPU, 8 at most)")
+    tool.add_argument("--resume", action="store_true", help="go on where a killed run with the same --json stopped")
     tool.add_argument("--skip_unreadable", action="store_true", help="count photos that cannot be read, and go on")
     _add_outputs(tool)
     add_preprocess_flags(tool)
@@ -82,32 +84,49 @@ def _add_outputs(tool: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print and write what was found; raises InputError."""
     _check(args)
-    from stepdown.evaluation.evaluate import Evaluation
-    from stepdown.evaluation.progress import Progress
-    from stepdown.evaluation.samples import chosen
+    from stepdown.distributed.engine import forget_shards, run_shards
+    from stepdown.evaluation.job import shard_folder, tally_of
+    from stepdown.evaluation.progress import Meter
 
-    with ExitStack() as opened:
-        network = _open(args, args.model, opened)
-        reference = _open(args, args.reference, opened, network) if args.reference else None
-        names = _class_names(args, network.classes)
-        samples = _samples(args, network, names)
-        indices = chosen(len(samples), args.count, args.seed)
-        if len(indices) < args.count:
-            print(f"there are only {len(indices)} samples, not {args.count}", file=sys.stderr)
-        evaluation = Evaluation(samples, network, reference, args.skip_unreadable, bool(args.wrong))
-        tally = evaluation.run(indices, Progress(len(indices)))
-        if not tally.samples:
-            raise InputError(f"no sample can be read: {next(iter(tally.skipped.values()))}", samples.source)
-        _print(args, evaluation, tally)
-        _write(args, evaluation, indices, tally, names or list(samples.class_names))
+    job, names = _job(args)
+    folder = shard_folder(args.json) if args.json else None
+    meter, total = Meter(job.live), len(job.indices)
+    arrays = run_shards(job, total, workers=args.workers, folder=folder, resume=args.resume, on_progress=meter)
+    meter.finish(arrays["counts"])
+    tally = tally_of(arrays)
+    if not tally.samples:
+        raise InputError(f"no sample can be read: {next(iter(tally.skipped.values()))}", job.samples.source)
+    print_summary(args, job, tally, arrays["seconds"], meter.seconds)
+    write_reports(args, job, tally, names)
+    if folder is not None:
+        forget_shards(job, folder)
     return 0
 
 
+def _job(args: argparse.Namespace) -> "tuple[EvaluationJob, list[str]]":
+    """Return the work, and the names of the classes; raises InputError."""
+    from stepdown.evaluation.job import EvaluationJob
+    from stepdown.evaluation.samples import chosen
+
+    model, facts = _plan(args, args.model)
+    reference, theirs = _plan(args, args.reference, facts) if args.reference else (None, None)
+    names = _class_names(args, facts.classes)
+    samples = _samples(args, facts, names)
+    indices = chosen(len(samples), args.count, args.seed)
+    if len(indices) < args.count:
+        print(f"there are only {len(indices)} samples, not {args.count}", file=sys.stderr)
+    known = (facts, theirs) if theirs else (facts,)
+    job = EvaluationJob(samples, tuple(indices), model, reference, known, args.skip_unreadable, bool(args.wrong))
+    return job, names or list(samples.class_names)
+
+
 def _check(args: argparse.Namespace) -> None:
-    for flag in ("count", "batch"):
+    if args.resume and not args.json:
+        raise InputError("finds what a killed run left beside its --json X.json", "--resume", "give --json")
+    for flag in ("count", "batch", "workers"):
         if getattr(args, flag) < 0:
             raise InputError(f"{getattr(args, flag)} is negative", f"--{flag}")
-    for path in _outputs(args):
+    for path in outputs(args):
         if Path(path).is_dir() or not Path(path).parent.is_dir():
             raise InputError("cannot be written: a folder, or in a folder that does not exist", path, "create it first")
         if Path(path).resolve() in {Path(p).resolve() for p in (args.model, args.reference, args.dataset) if p}:
@@ -119,31 +138,28 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("says all of the preprocessing", "--preprocess_from", "leave out --mean, --scale, …")
 
 
-def _outputs(args: argparse.Namespace) -> list[str]:
-    return [*args.confusion_matrix, *filter(None, (args.per_class, args.wrong, args.json))]
-
-
-def _open(args: argparse.Namespace, path: str, opened: ExitStack, like: "Network | None" = None) -> "Network":
-    """Open a model; the reference is `like` the model where it says nothing of its own.
+def _plan(args: argparse.Namespace, path: str, like: "Facts | None" = None) -> "tuple[Plan, Facts]":
+    """Say how a model is run; the reference is `like` the model where it says nothing of its own.
 
     Raises:
         InputError: the file cannot be opened, is no classifier, or the reference has other classes.
     """
-    from stepdown.evaluation.network import input_shape, make_network, only_input
+    from stepdown.evaluation.network import Plan, facts_of, input_shape, make_network, only_input
     from stepdown.runtimes import RunnerOptions, open_runner
 
-    runner = opened.enter_context(closing(open_runner(path, RunnerOptions(kernels=args.kernels))))
-    spec = only_input(runner, path)
-    stored = runner.preprocessing.get(spec.name, {})
-    preprocess = _preprocess(args, path, input_shape(spec, path), stored, like)
-    network = make_network(runner, path, preprocess, "" if like else args.scores, args.batch)
-    if like is not None and network.classes != like.classes:
-        raise InputError(f"has {network.classes} classes, {like.name} {like.classes}", path, "give another --reference")
-    return network
+    options = RunnerOptions(threads=1, kernels=args.kernels)
+    output = "" if like else args.scores
+    with closing(open_runner(path, options)) as runner:
+        spec = only_input(runner, path)
+        preprocess = _preprocess(args, path, input_shape(spec, path), runner.preprocessing.get(spec.name, {}), like)
+        facts = facts_of(make_network(runner, path, preprocess, output, args.batch))
+    if like is not None and facts.classes != like.classes:
+        raise InputError(f"has {facts.classes} classes, {like.file} {like.classes}", path, "give another --reference")
+    return Plan(path, preprocess, options, output, args.batch), facts
 
 
 def _preprocess(
-    args: argparse.Namespace, path: str, shape: tuple[int, ...], stored: dict[str, object], like: "Network | None"
+    args: argparse.Namespace, path: str, shape: tuple[int, ...], stored: dict[str, object], like: "Facts | None"
 ) -> "Preprocess":
     """Return how photos become an input: what the model stores, else --preprocess_from, else the flags."""
     from stepdown.data.preprocess import Preprocess
@@ -186,57 +202,10 @@ def _class_names(args: argparse.Namespace, classes: int) -> list[str]:
     return ["background"] * offset + names if names else []
 
 
-def _samples(args: argparse.Namespace, network: "Network", names: list[str]) -> "LabelledSet":
+def _samples(args: argparse.Namespace, facts: "Facts", names: list[str]) -> "LabelledSet":
     from stepdown.evaluation.open_set import open_set
 
     offset = max(0, args.label_offset or 0)
     listed, accept = (Path(p) if p else None for p in (args.val_list, args.accept))
-    found = open_set(Path(args.dataset), network.classes - offset, names[offset:], listed, accept)
-    return found.shifted(args.label_offset, network.classes)
-
-
-def _print(args: argparse.Namespace, evaluation: "Evaluation", tally: "Tally") -> None:
-    from stepdown.evaluation.record import engine, preprocess_text
-    from stepdown.evaluation.summary import entry, reference_lines, summary_lines, time_line
-
-    network, samples = evaluation.network, evaluation.samples
-    chosen = f"{tally.samples + len(tally.skipped)} of {len(samples)} samples of {samples.source}, seed {args.seed}"
-    lines = [
-        entry("model", f"{network.name} on {engine(network)}"),
-        entry("input", f"{network.input.name}: {preprocess_text(network.preprocess)}"),
-        entry("dataset", chosen),
-        *summary_lines(tally, bool(samples.accepted)),
-    ]
-    if evaluation.reference is not None:
-        lines += reference_lines(tally, f"{evaluation.reference.name} on {engine(evaluation.reference)}")
-    clock = evaluation.clock
-    lines.append(time_line(tally.samples, clock.total, clock.input, clock.model, clock.reference))
-    print("\n".join(lines))
-
-
-def _write(
-    args: argparse.Namespace, evaluation: "Evaluation", indices: list[int], tally: "Tally", names: list[str]
-) -> None:
-    """Write the files asked for, and say so."""
-    from stepdown.evaluation.matrix_picture import write_matrix_picture
-    from stepdown.evaluation.record import record_text
-    from stepdown.evaluation.tables import write_classes, write_matrix, write_wrong
-    from stepdown.files.atomic import write_text
-
-    def name(label: int) -> str:
-        return names[label] if label < len(names) else str(label)
-
-    for path in args.confusion_matrix:
-        if path.endswith(".csv"):
-            write_matrix(path, tally.confusion)
-        else:
-            write_matrix_picture(path, tally.confusion, name)
-    if args.per_class:
-        write_classes(args.per_class, tally.confusion, name)
-    if args.wrong:
-        write_wrong(args.wrong, tally, evaluation.samples, name)
-    if args.json:
-        settings = {"count": args.count, "seed": args.seed, "label_offset": args.label_offset or 0}
-        write_text(args.json, record_text(evaluation, indices, tally, settings))
-    for path in _outputs(args):
-        print(f"wrote {path}")
+    found = open_set(Path(args.dataset), facts.classes - offset, names[offset:], listed, accept)
+    return found.shifted(args.label_offset, facts.classes)

@@ -4,12 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import metadata
+from typing import Any
 
 import numpy as np
 
+from stepdown import __version__
 from stepdown.data.preprocess import Preprocess
 from stepdown.errors import InputError
-from stepdown.runtimes import Runner
+from stepdown.runtimes import Runner, RunnerOptions, open_runner
 from stepdown.runtimes.runner import TensorSpec
 
 
@@ -64,6 +67,63 @@ class Network:
         if rows.size % len(given) or not rows.size or (rows.ndim > 1 and rows.shape[0] != len(given)):
             raise InputError(f"output '{self.output.name}' {list(rows.shape)} has no row a sample", self.name)
         return list(rows.reshape(len(given), -1)[: len(tensors)])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network that is not opened: what another process needs to open it."""
+
+    path: str
+    preprocess: Preprocess
+    options: RunnerOptions
+    output: str = ""
+    batch: int = 0
+
+    def open(self) -> Network:
+        """Open the model; see `make_network`."""
+        runner = open_runner(self.path, self.options)
+        try:
+            return make_network(runner, self.path, self.preprocess, self.output, self.batch)
+        except InputError:
+            runner.close()
+            raise
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a network is, and what computes it."""
+
+    file: str
+    sha256: str
+    engine: str
+    input: str
+    output: str
+    batch: int
+    classes: int
+    preprocess: Preprocess
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the facts as JSON can hold them."""
+        return {**vars(self), "preprocess": self.preprocess.to_attributes()}
+
+
+def facts_of(network: Network) -> Facts:
+    """Return the facts of an opened network."""
+    sha256 = network.runner.metadata.model_sha256
+    return Facts(
+        network.name, sha256, _engine(network), network.input.name, network.output.name, network.batch,
+        network.classes, network.preprocess,
+    )  # fmt: skip
+
+
+def _engine(network: Network) -> str:
+    """Return what computes the network, with the kernels and the version that decide its numbers."""
+    kernels = getattr(network.runner, "kernels", "")
+    if kernels:
+        return f"LiteRT {metadata.version('ai-edge-litert')}, kernels {kernels}"
+    if network.name.endswith(".onnx"):
+        return f"onnxruntime {metadata.version('onnxruntime')} without graph optimisation"
+    return f"stepdown {__version__}" + (", reference interpreter" if network.name.endswith(".mlir") else "")
 
 
 def make_network(runner: Runner, name: str, preprocess: Preprocess, output: str = "", batch: int = 0) -> Network:

@@ -1,51 +1,69 @@
-"""Live progress in the form of PyTorch's ProgressMeter: each value of the last batch, and in brackets of all so far."""
+"""Live progress in the form of PyTorch's ProgressMeter: each value of the last shard, and in brackets of all so far."""
 
+import math
 import sys
 import time
 
-from stepdown.evaluation.tally import Tally
+import numpy as np
+
+from stepdown.distributed.progress import Progress
+from stepdown.evaluation.job import Live
 
 _REPORT_EVERY_S = 5.0
 _REDRAW_EVERY_S = 0.2
 
 
-class Progress:
-    """Tells on stderr how far an evaluation of `total` samples is: a line redrawn on a terminal, or some."""
+class Meter:
+    """Tells on stderr how far an evaluation is: a line redrawn on a terminal, else one now and then."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._width = total, len(str(total))
-        self._start = self._last = time.monotonic()
-        self._told = self._start
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._start = time.monotonic()
+        self._told, self._before = self._start, 0
+        self._progress = Progress(0)
 
-    def __call__(self, part: Tally, so_far: Tally) -> None:
-        """Tell of a batch and of all so far."""
-        now = time.monotonic()
-        done = so_far.samples + len(so_far.skipped)
-        live, last = sys.stderr.isatty(), done == self._total
-        if last or now - self._told >= (_REDRAW_EVERY_S if live else _REPORT_EVERY_S):
-            self._told = now
-            line = progress_line(part, so_far, self._total, now - self._last, now - self._start)
-            print(
-                f"\r{line}\033[K" if live else line, end="\n" if last or not live else "", file=sys.stderr, flush=True
-            )
-        self._last = now
+    def __call__(self, progress: Progress) -> None:
+        """Tell of the samples done, and of the accuracy in the shards that are merged."""
+        self._progress = progress
+        every = _REDRAW_EVERY_S if sys.stderr.isatty() else _REPORT_EVERY_S
+        if progress.done < progress.total and time.monotonic() - self._told >= every:
+            self._tell(last=False)
+
+    def finish(self, counts: np.ndarray) -> None:
+        """Tell the last line: all is merged to `counts`."""
+        self._live.total = counts
+        self._tell(last=True)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    def _tell(self, last: bool) -> None:
+        now, done = time.monotonic(), self._progress.done
+        line = meter_line(self._progress, self._live, now - self._told, done - self._before, self.seconds)
+        text, end = (f"\r{line}\033[K", "\n" if last else "") if sys.stderr.isatty() else (line, "\n")
+        print(text, end=end, file=sys.stderr, flush=True)
+        self._told, self._before = now, done
 
 
-def progress_line(part: Tally, so_far: Tally, total: int, seconds: float, all_seconds: float) -> str:
+def meter_line(progress: Progress, live: Live, seconds: float, more: int, all_seconds: float) -> str:
     """Return `Test: [ 20/151]  Time  0.030 ( 0.035)  Acc@1 100.00 ( 79.47)  Acc@5 …  28.6 img/s  ETA 0:04`, with tabs.
 
-    Times are seconds a sample, accuracies count the accepted labels.
+    Time is seconds a sample, of the `more` samples in the last `seconds` and of all of this run. Accuracies count the
+    accepted labels.
     """
-    done = so_far.samples + len(so_far.skipped)
-    own = part.samples + len(part.skipped)
+    done = progress.done - progress.resumed
     rate = done / all_seconds if all_seconds else 0.0
     return "\t".join([
-        f"Test: [{done:{len(str(total))}}/{total}]",
-        f"Time {seconds / own if own else 0:6.3f} ({all_seconds / done:6.3f})",
-        f"Acc@1 {_share(part.accepted1, part.samples):6.2f} ({_share(so_far.accepted1, so_far.samples):6.2f})",
-        f"Acc@5 {_share(part.accepted5, part.samples):6.2f} ({_share(so_far.accepted5, so_far.samples):6.2f})",
+        f"Test: [{progress.done:{len(str(progress.total))}}/{progress.total}]",
+        f"Time {seconds / max(more, 1):6.3f} ({all_seconds / max(done, 1):6.3f})",
+        *(
+            f"Acc@{top} {_share(live.last[place], live.last[0]):6.2f} ({_share(live.total[place], live.total[0]):6.2f})"
+            for place, top in ((1, 1), (2, 5))
+        ),
         f"{rate:.1f} img/s",
-        f"ETA {clock_text((total - done) / rate if rate else 0.0)}",
+        f"ETA {clock_text((progress.total - progress.done) / rate if rate else 0.0)}",
     ])  # fmt: skip
 
 
@@ -57,4 +75,4 @@ def clock_text(seconds: float) -> str:
 
 
 def _share(hits: int, count: int) -> float:
-    return 100 * hits / count if count else 0.0
+    return 100 * int(hits) / int(count) if count else math.nan

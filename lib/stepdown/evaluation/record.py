@@ -2,63 +2,38 @@
 
 import json
 import platform
-from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 from stepdown import __version__
 from stepdown.data.preprocess import Preprocess
-from stepdown.evaluation.evaluate import Evaluation
-from stepdown.evaluation.network import Network
+from stepdown.evaluation.job import EvaluationJob
 from stepdown.evaluation.summary import figures, reference_figures
 from stepdown.evaluation.tally import Tally
 
 _PACKAGES = ("numpy", "pillow", "onnxruntime", "ai-edge-litert", "xdsl")
 
 
-def record_text(evaluation: Evaluation, indices: Sequence[int], tally: Tally, settings: dict[str, Any]) -> str:
+def record_text(job: EvaluationJob, tally: Tally, settings: dict[str, Any]) -> str:
     """Return the text of the file; `settings` are the flags that choose samples. It holds no times."""
-    samples = evaluation.samples
+    samples = job.samples
     made: dict[str, Any] = {
         "stepdown": __version__,
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES},
-        "model": network_facts(evaluation.network),
+        "model": job.facts[0].as_plain(),
         "dataset": {
             "source": samples.source,
             "samples": len(samples),
             "synonyms": bool(samples.accepted),
-            "files": [samples.names[i] for i in indices],
+            "files": [samples.names[i] for i in job.indices],
             **settings,
         },
         "figures": figures(tally),
         "tally": tally.to_plain(),
     }
-    if evaluation.reference is not None:
-        made["reference"] = network_facts(evaluation.reference) | reference_figures(tally)
+    if job.reference is not None:
+        made["reference"] = job.facts[1].as_plain() | reference_figures(tally)
     return json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def network_facts(network: Network) -> dict[str, Any]:
-    """Return what a network is and what runs it."""
-    return {
-        "file": network.name,
-        "sha256": network.runner.metadata.model_sha256,
-        "engine": engine(network),
-        "input": network.input.name,
-        "output": network.output.name,
-        "batch": network.batch,
-        "preprocessing": network.preprocess.to_attributes(),
-    }
-
-
-def engine(network: Network) -> str:
-    """Return what computes the network, with the kernels and the version that decide its numbers."""
-    kernels = getattr(network.runner, "kernels", "")
-    if kernels:
-        return f"LiteRT {metadata.version('ai-edge-litert')}, kernels {kernels}"
-    if network.name.endswith(".onnx"):
-        return f"onnxruntime {metadata.version('onnxruntime')} without graph optimisation"
-    return f"stepdown {__version__}" + (", reference interpreter" if network.name.endswith(".mlir") else "")
 
 
 def preprocess_text(preprocess: Preprocess) -> str:

@@ -1,17 +1,28 @@
 """Labelled samples: how they are found, named and read, whatever holds them."""
 
+import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from stepdown.errors import InputError
 
 IMAGENET_CLASSES = 1000
-Read = Callable[[int], np.ndarray]
+
+
+class Reader(Protocol):
+    """Reads samples by number; it can be sent to other processes."""
+
+    def __call__(self, index: int) -> np.ndarray:
+        """Return a sample; raises InputError where it cannot be read."""
+
+    def fingerprint(self, index: int) -> str:
+        """Return what differs where a sample does."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class LabelledSet:
     source: str
     names: tuple[str, ...]
     labels: tuple[int, ...]
-    read: Read
+    read: Reader
     accepted: tuple[frozenset[int], ...] = ()
     class_names: tuple[str, ...] = ()
 
@@ -76,6 +87,14 @@ class PhotoFiles:
 
         return load_image(self.files[index])
 
+    def fingerprint(self, index: int) -> str:
+        """Return size and date of a file, "" where there is none."""
+        try:
+            known = self.files[index].stat()
+        except OSError:
+            return ""
+        return f"{known.st_size} {known.st_mtime_ns}"
+
 
 @dataclass(frozen=True)
 class ArrayRows:
@@ -86,6 +105,10 @@ class ArrayRows:
     def __call__(self, index: int) -> np.ndarray:
         """Return a sample as it is stored."""
         return self.array[index]
+
+    def fingerprint(self, index: int) -> str:
+        """Return a hash of a sample's bytes."""
+        return hashlib.sha256(self.array[index].tobytes()).hexdigest()
 
 
 def chosen(total: int, count: int = 0, seed: int = 0) -> list[int]:

@@ -1,6 +1,7 @@
 """The figures of a tally as a person reads them, and as JSON holds them."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -116,10 +117,10 @@ def _decibels(value: float | str) -> str:
     return f"{value:.3f} dB" if isinstance(value, float) else f"{value} dB"
 
 
-def time_line(samples: int, total: float, given: float, model: float, reference: float) -> str:
-    """Return the line on speed: samples a second, and where the seconds went."""
-    rate = samples / total if total else 0.0
-    rest = total - given - model - reference
-    shares = {"reading and preprocessing": given, "model": model, "reference": reference, "the rest": rest}
-    parts = [f"{name} {100 * seconds / total if total else 0:.0f} %" for name, seconds in shares.items() if seconds]
-    return entry("time", f"{total:.1f} s, {rate:.1f} img/s: {', '.join(parts)}")
+def time_line(samples: int, seconds: float, spent: Sequence[float]) -> str:
+    """Return the line on speed: samples a second, and what the processes `spent` on reading, model, reference, all."""
+    *parts, total = spent
+    shares = dict(zip(("reading and preprocessing", "model", "reference"), parts, strict=True))
+    shares["the rest"] = total - sum(parts)
+    texts = [f"{name} {100 * part / total:.0f} %" for name, part in shares.items() if part]
+    return entry("time", f"{seconds:.1f} s, {samples / seconds:.1f} img/s: {', '.join(texts)}")

@@ -106,7 +106,9 @@ def _plain(value: Any) -> Any:
         return [[truth, predicted, count] for (truth, predicted), count in sorted(value.items())]
     if isinstance(value, Fraction):
         return str(value)
-    return {str(key): value[key] for key in sorted(value)} if isinstance(value, dict) else value
+    if isinstance(value, tuple):
+        return [[place, repr(score)] for place, score in value]  # JSON has no infinity
+    return {str(key): _plain(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
 
 
 def _unplain(value: Any, like: Any) -> Any:

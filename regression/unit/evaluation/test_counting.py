@@ -120,7 +120,11 @@ def test_comparisons_are_counted() -> None:
     assert (tally.cosine, tally.decibels) == (Fraction(3, 2), Fraction(10))
 
 
-scores = st.lists(st.one_of(st.floats(-2, 2, width=32), st.sampled_from([0.0, 1.0, math.nan])), min_size=7, max_size=7)
+scores = st.lists(
+    st.one_of(st.floats(-2, 2, width=32), st.sampled_from([0.0, 1.0, math.inf, -math.inf, math.nan])),
+    min_size=7,
+    max_size=7,
+)
 sample = st.tuples(st.integers(0, 6), st.sets(st.integers(0, 6), max_size=2), scores, scores)
 
 

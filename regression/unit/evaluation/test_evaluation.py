@@ -11,15 +11,19 @@ import pytest
 from evaluation.classifiers import brightness, echo, one_hot, photo
 
 from stepdown.data.preprocess import Preprocess
+from stepdown.distributed.engine import run_shards
+from stepdown.distributed.job import identity_hash
+from stepdown.distributed.progress import Progress
 from stepdown.errors import InputError
 from stepdown.evaluation.evaluate import Evaluation
-from stepdown.evaluation.network import Network, input_shape, make_network, only_input, relaid
+from stepdown.evaluation.job import EvaluationJob, Live, tally_of
+from stepdown.evaluation.network import Network, Plan, facts_of, input_shape, make_network, only_input, relaid
 from stepdown.evaluation.photo_list import open_list
-from stepdown.evaluation.progress import clock_text, progress_line
+from stepdown.evaluation.progress import clock_text, meter_line
 from stepdown.evaluation.samples import ArrayRows, LabelledSet
 from stepdown.evaluation.summary import reference_figures, summary_lines
 from stepdown.evaluation.tally import Tally
-from stepdown.runtimes import open_runner
+from stepdown.runtimes import RunnerOptions, open_runner
 
 
 def network(path: Path, batch: int = 0, output: str = "") -> Network:
@@ -166,9 +170,47 @@ def test_lines_in_the_familiar_form() -> None:
     assert lines[1].startswith("accepted   top-1 79.47 % (120 of 151, 95 % interval 72.34 to 85.14); top-5 97.35 %")
     assert lines[2].startswith("primary    top-1 74.17 % (112 of 151")
     assert summary_lines(replace(tally, accepted1=112, accepted5=146), False)[0] == " * Acc@1 74.17 Acc@5 96.69"
-    part = Tally(samples=1, accepted1=1, accepted5=1)
-    assert progress_line(part, replace(tally, samples=150), 1000, 0.25, 30.0).split("\t") == [
-        "Test: [ 150/1000]", "Time  0.250 ( 0.200)", "Acc@1 100.00 ( 80.00)", "Acc@5 100.00 ( 98.00)", "5.0 img/s",
-        "ETA 2:50",
+
+
+def test_progress_in_the_familiar_form() -> None:
+    live = Live(np.array([4, 1, 3, 0]), np.array([150, 120, 147, 2]))
+    assert meter_line(Progress(1000, 250, 100), live, 2.0, 8, 30.0).split("\t") == [
+        "Test: [ 250/1000]", "Time  0.250 ( 0.200)", "Acc@1  25.00 ( 80.00)", "Acc@5  75.00 ( 98.00)", "5.0 img/s",
+        "ETA 2:30",
     ]  # fmt: skip
+    assert "Acc@1    nan (   nan)" in meter_line(Progress(10), Live(), 0.0, 0, 0.0)
     assert [clock_text(s) for s in (0, 4.4, 750, 3723)] == ["0:00", "0:04", "12:30", "1:02:03"]
+
+
+def job(folder: Path, x: np.ndarray) -> EvaluationJob:
+    """Return the work of judging rows by an echo, with an echo for a reference."""
+    plans, facts = [], []
+    for name in ("m", "r"):
+        opened = network(echo(folder / f"{name}.onnx", x.shape[1]))
+        plans.append(Plan(opened.name, opened.preprocess, RunnerOptions(threads=1)))
+        facts.append(facts_of(opened))
+    labels = [i % x.shape[1] for i in range(len(x))]
+    return EvaluationJob(rows(x, *labels), tuple(range(len(x))), plans[0], plans[1], tuple(facts), list_wrong=True)
+
+
+@pytest.mark.parametrize(("workers", "size"), [(1, 0), (1, 23), (2, 5)])
+def test_workers_and_shards_change_nothing(tmp_path: Path, workers: int, size: int) -> None:
+    x = np.random.default_rng(3).standard_normal((23, 4)).astype(np.float32)
+    x[7, 1] = math.nan
+    work = job(tmp_path, x)
+    plain = Evaluation(work.samples, work.model.open(), work.model.open(), list_wrong=True).run(range(23))
+    found = run_shards(work, 23, workers=workers, shard_size=size)
+    assert tally_of(found) == plain
+    assert found["counts"].tolist() == [23, plain.accepted1, plain.accepted5, 0]
+
+
+def test_other_samples_or_models_are_another_job(tmp_path: Path) -> None:
+    x = np.eye(4, dtype=np.float32)
+    one = job(tmp_path, x)
+    other_labels = replace(one, samples=replace(one.samples, labels=(0, 1, 2, 2)))
+    other_rows = replace(one, samples=replace(one.samples, read=ArrayRows(x + 1)))
+    fewer, skipping = replace(one, indices=(0, 1)), replace(one, skip=True)
+    other_model = replace(one, facts=(replace(one.facts[0], sha256="0"), one.facts[1]))
+    jobs = [one, other_labels, other_rows, fewer, skipping, other_model]
+    assert len({identity_hash(work) for work in jobs}) == len(jobs)
+    assert identity_hash(job(tmp_path, x)) == identity_hash(one)
