@@ -27,7 +27,8 @@ class Rewrite:
 
         self.opset, self.graph = opset, model.graph
         self.written = model.opset_import[0].version
-        self.arrays = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        held = [t for t in model.graph.initializer if not t.external_data]
+        self.arrays = {t.name: numpy_helper.to_array(t) for t in held}
         inferred = shape_inference.infer_shapes(model).graph
         known = (*inferred.value_info, *inferred.input, *inferred.output)
         self.ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in known}
