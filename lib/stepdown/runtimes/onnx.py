@@ -37,6 +37,7 @@ class OnnxRunner:
     """A model on onnxruntime; inputs keep their names, every other tensor is `<tensor>_<OpType>`."""
 
     def __init__(self, path: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
+        from stepdown.formats.onnx.binding import make_readable
         from stepdown.formats.onnx.loader import load_onnx
         from stepdown.formats.onnx.marks import read_marks
         from stepdown.formats.onnx.stored import stored_tensors, without_saturation
@@ -45,10 +46,11 @@ class OnnxRunner:
         self._model = load_onnx(path)
         self._names = _tensor_names(self._model)
         self._marks = read_marks(self._model, self.path) if self._model.producer_name == PRODUCER else {}
+        changed = make_readable(self._model)
         exact = without_saturation(self._model)
         self._model = exact or self._model
         self._stored = stored_tensors(self._model)
-        self._session = self._open(exact.SerializeToString() if exact else self.path)
+        self._session = self._open(self._model.SerializeToString() if exact or changed else self.path)
         self._all: onnxruntime.InferenceSession | None = None
         self._dumped = {spec.name: spec.info for spec in self.outputs()}
         self._sha256 = sha256_file(path)
@@ -82,7 +84,7 @@ class OnnxRunner:
         try:
             results = session.run(list(kinds), given)
         except Exception as error:
-            raise InputError(f"onnxruntime cannot run it ({_one_line(error)})", self.path) from error
+            raise InputError(f"onnxruntime cannot run it ({one_line(error)})", self.path) from error
         found: Tensors = dict(given) if wanted == "all" else {}
         found |= {self._names[n]: self._placed(n, array) for n, array in zip(kinds, results, strict=True)}
         self._dumped = {self._names[n]: self._info(n, TYPES[k][0]) for n, k in kinds.items()}
@@ -146,7 +148,7 @@ class OnnxRunner:
         try:
             return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise InputError(f"onnxruntime cannot load it ({_one_line(error)})", self.path) from error
+            raise InputError(f"onnxruntime cannot load it ({one_line(error)})", self.path) from error
 
 
 def _tensor_names(model: "onnx.ModelProto") -> dict[str, str]:
@@ -178,7 +180,7 @@ def _with_outputs(model: "onnx.ModelProto", names: list[str]) -> "onnx.ModelProt
     return copy
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return the first sentence of what onnxruntime says, without its codes and source lines."""
     text = " ".join(str(error).split())
     return text.split(" : ", 3)[-1][:300]

@@ -1,6 +1,7 @@
 """A model as the user wants it: cut, every size fixed, in an operator set that we import."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from stepdown.errors import InputError
 from stepdown.files.npz import closest
 from stepdown.formats.onnx.loader import Shape, bind_input_shapes, cut_outputs, forget_shapes, load_onnx, named
 from stepdown.formats.onnx.loader import true_inputs as inputs_of
-from stepdown.formats.onnx.versions import modernised
+from stepdown.formats.onnx.versions import RELEASED, check_opset, modernised, opset_of, restate
 
 if TYPE_CHECKING:
     import onnx
@@ -43,7 +44,35 @@ def open_onnx(path: str | os.PathLike[str], wishes: Wishes) -> "onnx.ModelProto"
     if wishes.dims:
         bind_dims(model, wishes.dims)
     with named(str(path)):
+        check_opset(model)
+        make_readable(model)
         return modernised(model)
+
+
+def make_readable(model: "onnx.ModelProto") -> bool:
+    """Change what onnxruntime refuses and ONNX allows, names and a version; tell whether anything was changed."""
+    before = opset_of(model)
+    renamed = tell_nodes_apart(model.graph)
+    if before > RELEASED:
+        restate(model)
+    return renamed or opset_of(model) != before
+
+
+def tell_nodes_apart(graph: "onnx.GraphProto") -> bool:
+    """Clear the names that several nodes of a graph have: ONNX leaves names free, onnxruntime wants them unique.
+
+    Returns whether there were such names.
+    """
+    changed = False
+    names = Counter(node.name for node in graph.node)
+    for node in graph.node:
+        if node.name and names[node.name] > 1:
+            node.ClearField("name")
+            changed = True
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                changed |= tell_nodes_apart(attribute.g)
+    return changed
 
 
 def bind_dims(model: "onnx.ModelProto", sizes: Mapping[str, int]) -> None:

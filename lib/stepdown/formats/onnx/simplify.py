@@ -112,6 +112,8 @@ def _child(source: str, target: str, wishes: dict[str, Any]) -> None:
     import onnx
     import onnxsim
 
+    if not all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
+        model = onnx.shape_inference.infer_shapes(model)  # onnxsim wants outputs to state one
     before = model.ByteSize()
     simplified, _ = onnxsim.simplify(model, check_n=0, skip_fuse_bn=True)
     if (after := simplified.ByteSize()) > before * wishes["growth"] + wishes["growth_bytes"]:

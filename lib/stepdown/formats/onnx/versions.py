@@ -6,6 +6,7 @@ python -m stepdown.formats.onnx.versions IN.onnx OUT.onnx
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 OLDEST, NEWEST = 7, 28
 """The versions of the default operator set that rules are written for."""
+RELEASED = 26
+"""The newest version that onnxruntime 1.31 reads."""
 WITHOUT_AXIS = 7
 """From this version on operands are broadcast from the right, no longer from an attribute `axis` on."""
 TIME_LIMIT_S = 120.0
@@ -53,6 +56,32 @@ def modernised(model: "onnx.ModelProto") -> "onnx.ModelProto":
         if not problem:
             return _read(target, opset_of(model))
     raise _failed(opset_of(model), problem)
+
+
+def restate(model: "onnx.ModelProto") -> None:
+    """Lower the stated version as far as every operator keeps its meaning, to one that onnxruntime reads.
+
+    A model with operators of a newer set, or that nobody knows, is left alone.
+    """
+    from onnx import defs
+
+    opset = opset_of(model)
+    used = {node.op_type for node in _all_nodes(model.graph) if node.domain in DEFAULT_DOMAINS}
+    if opset > NEWEST or any(not defs.has(op) for op in used):
+        return
+    needed = max((defs.get_schema(op, opset).since_version for op in used), default=OLDEST)
+    for stated in model.opset_import:
+        if stated.domain in DEFAULT_DOMAINS and needed <= RELEASED:
+            stated.version = max(needed, OLDEST)
+
+
+def _all_nodes(graph: "onnx.GraphProto") -> "Iterator[onnx.NodeProto]":
+    """Yield the nodes of a graph and of all graphs inside them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _all_nodes(inner)
 
 
 def _read(path: Path, old: int) -> "onnx.ModelProto":

@@ -43,6 +43,14 @@ def test_constants_fold_and_shapes_bind(tmp_path: Path) -> None:
     assert counts_text(source, model) == "2 → 1 nodes: Add 2 → 1"
 
 
+def test_outputs_may_lack_a_shape(tmp_path: Path) -> None:
+    source = constants_model()
+    source.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(source, tmp_path / "m.onnx")
+    model, problem = simplified(tmp_path / "m.onnx", [(2, 4)])
+    assert problem == "" and len(model.graph.node) == 1
+
+
 def test_batch_norm_is_left_to_us() -> None:
     model, problem = simplified(REGRESSION / "mobilenet_v2.onnx", [(1, 3, 224, 224)])
     assert problem == ""

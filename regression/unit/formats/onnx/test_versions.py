@@ -11,9 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.formats.onnx import local_functions, versions
+from stepdown.formats.onnx.binding import Wishes, open_onnx
 from stepdown.formats.onnx.importer import import_model
 from stepdown.formats.onnx.loader import load_onnx
-from stepdown.formats.onnx.versions import NEWEST, OLDEST, modernised, opset_of
+from stepdown.formats.onnx.versions import NEWEST, OLDEST, RELEASED, modernised, opset_of, restate
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.onnx import OnnxRunner
 
@@ -42,6 +43,20 @@ def test_known_versions_are_left_alone() -> None:
     for opset in (OLDEST, 17, NEWEST):
         proto = model([node("Relu", ["x"], ["y"])], opset)
         assert modernised(proto) is proto
+
+
+def test_unreleased_versions_are_restated_where_their_operators_are_older(tmp_path: Path) -> None:
+    proto = model([node("Swish", ["x"], ["s"]), node("Relu", ["s"], ["y"])], NEWEST)
+    onnx.save(proto, tmp_path / "net.onnx")
+    assert opset_of(open_onnx(tmp_path / "net.onnx", Wishes())) == 24  # that of Swish
+    np.testing.assert_array_equal(OnnxRunner(tmp_path / "net.onnx").run({"x": -abs(X)})["y_Relu"], np.zeros_like(X))
+
+
+def test_operators_of_an_unreleased_version_keep_it() -> None:
+    newest = next(s.name for s in onnx.defs.get_all_schemas() if s.since_version > RELEASED and s.domain == "")
+    proto = model([node(newest, ["x"], ["y"])], NEWEST)
+    restate(proto)
+    assert opset_of(proto) == NEWEST
 
 
 @pytest.mark.parametrize("opset", range(1, OLDEST))

@@ -1,0 +1,28 @@
+"""Opening a model as the user wants it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from stepdown.formats.onnx.binding import Wishes, open_onnx
+from stepdown.runtimes.onnx import OnnxRunner
+
+
+def test_nodes_of_one_name_are_told_apart_for_onnxruntime(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy"]
+    made = [helper.make_node("Neg", ["x"], ["m"], "n"), helper.make_node("Abs", ["m"], ["a"], "n")]
+    end = helper.make_tensor_value_info("a", TensorProto.FLOAT, [2])
+    inner = helper.make_graph(made, "inner", [], [end])
+    nodes = [
+        helper.make_node("If", ["c"], ["i"], "n", then_branch=inner, else_branch=inner),
+        helper.make_node("Neg", ["i"], ["y"], "n"),
+    ]
+    constants = [numpy_helper.from_array(np.array(True), "c")]
+    proto = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], constants), ir_version=8)
+    proto.opset_import[0].version = 17
+    onnx.save(proto, tmp_path / "net.onnx")
+    assert [node.name for node in open_onnx(tmp_path / "net.onnx", Wishes()).graph.node] == ["", ""]
+    found = OnnxRunner(tmp_path / "net.onnx").run({"x": np.float32([1, -2])})
+    np.testing.assert_array_equal(found["y_Neg"], np.float32([-1, -2]))
