@@ -83,7 +83,7 @@ class Evaluation:
             sample = self.samples.read(index)
             return sample, self.network.tensor(sample)
         except InputError as error:
-            where, fix = error.where or self.samples.names[index], error.fix or SKIP
+            where, fix = error.where or self.samples.names[index], "; ".join(filter(None, (error.fix, SKIP)))
             if not self.skip:
                 raise InputError(error.what, where, fix) from error
             tally.skipped[index] = f"{where}: {error.what}"

@@ -1,0 +1,163 @@
+"""The whole tool: killed and resumed, skipped photos, and the accuracies known of real networks."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkout import REGRESSION, ROOT, run
+from evaluation.classifiers import brightness, echo, photo
+from PIL import Image
+from real_data import DATA, needed
+
+from stepdown.files.npz import write_npz
+
+TOOL = ROOT / "tools" / "model_eval_imagenet.py"
+DIGITS = [
+    "--model", str(REGRESSION / "model" / "mnist_cnn.onnx"), "--mean", "33.3285", "--scale", "0.012728",
+    "--dataset", str(REGRESSION / "dataset" / "digits_200.npz"),
+]  # fmt: skip
+
+
+def evaluate(folder: Path, *flags: str | Path) -> dict:
+    """Return the record of an evaluation."""
+    ended = run(TOOL, *flags, "--json", folder / "found.json", cwd=folder, timeout_s=600)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads((folder / "found.json").read_text())
+
+
+def shares(found: dict) -> list[float]:
+    """Return top-1 and top-5 by accepted and by primary labels, as they are published: with four digits."""
+    names = ("top1_accepted", "top5_accepted", "top1", "top5")
+    return [round(found["figures"][name]["share"], 4) for name in names]
+
+
+def test_killed_and_resumed_gives_the_same_bytes(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole.json", tmp_path / "killed.json"
+    assert run(TOOL, *DIGITS, "--workers", "1", "--json", whole).returncode == 0
+    shards = tmp_path / "killed.json.shards"
+    process = subprocess.Popen(
+        [TOOL, *DIGITS, "--workers", "1", "--json", killed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and len(list(shards.glob("*.npz"))) < 3:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list(shards.glob("*.npz"))) >= 3
+    assert not killed.exists()
+    resumed = run(TOOL, *DIGITS, "--workers", "2", "--json", killed, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert killed.read_bytes() == whole.read_bytes()
+    assert not shards.exists()
+
+
+def test_the_background_class_is_asked_for(tmp_path: Path) -> None:
+    model = echo(tmp_path / "m.onnx", 1001)
+    x = np.zeros((2, 1001), np.float32)
+    x[0, 8] = x[1, 282] = 1
+    write_npz(tmp_path / "set.npz", {"x": x, "y": np.array([7, 281])})
+    asked = run(TOOL, "--model", model, "--dataset", tmp_path / "set.npz")
+    assert asked.returncode == 2
+    assert "give --label_offset 1 if class 0 is the background, else --label_offset 0" in asked.stderr
+    found = evaluate(tmp_path, "--model", model, "--dataset", tmp_path / "set.npz", "--label_offset", "1",
+                     "--per_class", tmp_path / "classes.csv")  # fmt: skip
+    assert found["figures"]["top1"]["hits"] == 2
+    rows = list(csv.DictReader((tmp_path / "classes.csv").open()))
+    assert [(row["class"], row["name"]) for row in rows] == [("8", "cock"), ("282", "tabby")]
+
+
+def test_scores_of_nan_are_told(tmp_path: Path) -> None:
+    x = np.eye(4, dtype=np.float32)
+    x[0, 2] = np.nan
+    write_npz(tmp_path / "set.npz", {"x": x, "y": np.arange(4)})
+    ended = run(
+        TOOL, "--model", echo(tmp_path / "m.onnx"), "--dataset", tmp_path / "set.npz", "--wrong", tmp_path / "w.csv",
+        "--confusion_matrix", tmp_path / "m.csv",
+    )  # fmt: skip
+    assert "NaN        1 of 4 samples have a NaN among their scores: they count as wrong" in ended.stdout
+    assert " * Acc@1 75.00 Acc@5 75.00" in ended.stdout
+    assert (tmp_path / "m.csv").read_text().splitlines()[:2] == ["true\\predicted,0,1,2,3,none", "0,0,0,0,0,1"]
+    assert (tmp_path / "w.csv").read_text().splitlines()[1:] == ["set.npz[0],0,0,0"]
+
+
+def test_photos_of_a_module_and_of_a_tree(tmp_path: Path) -> None:
+    for name, colour in (("0/a.png", (9, 0, 0)), ("1/b.png", (0, 9, 0)), ("1/c.png", (9, 0, 0))):
+        photo(tmp_path / "val" / name, colour)
+    brightness(tmp_path / "m.onnx")
+    made = run("model_transform.py", "--model_name", "m", "--model_def", "m.onnx", "--mlir", "m.mlir", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    found = evaluate(tmp_path, "--model", tmp_path / "m.mlir", "--dataset", tmp_path / "val")
+    assert found["dataset"]["files"] == ["0/a.png", "1/b.png", "1/c.png"]
+    assert found["tally"]["confusion"] == [[0, 0, 1], [1, 0, 1], [1, 1, 1]]
+
+
+IMAGENET = ["--mean", "123.675,116.28,103.53", "--scale", "0.017124754,0.017507003,0.017429194"]
+LITE = ["--mean", "127,127,127", "--scale", "0.0078125,0.0078125,0.0078125"]
+COVER = ["--resize_dims", "256,256", "--keep_aspect_ratio", "--keep_ratio_mode", "short_side_scale"]
+
+
+@pytest.mark.slow
+def test_mobilenet_v2_on_photos(tmp_path: Path) -> None:
+    model, _, _ = needed("models/mobilenet_v2.onnx", "images/val.txt", "images/imagenet")
+    flags = ["--model", model, "--dataset", DATA / "images", *COVER, "--resize_method", "bilinear_u8", *IMAGENET]
+    assert shares(evaluate(tmp_path, *flags)) == [0.7947, 0.9735, 0.7417, 0.9669]
+
+
+def torchvision_crops(folder: Path, method: Image.Resampling) -> Path:
+    """Write photos as torchvision's Resize(256) and CenterCrop(224) make them: the crop begins at round((n − 224) / 2).
+
+    Python's `round` takes a half to the even number; our own crop takes it down.
+    """
+    (folder / "photos").mkdir()
+    lines = (DATA / "images" / "val.txt").read_text().splitlines()
+    for name in (line.rpartition(" ")[0] for line in lines):
+        image = Image.open(DATA / "images" / "imagenet" / name).convert("RGB")
+        short = min(image.size)
+        size = [256 if side == short else int(256 * side / short) for side in image.size]
+        left, top = (round((side - 224) / 2) for side in size)
+        cropped = image.resize((size[0], size[1]), method).crop((left, top, left + 224, top + 224))
+        cropped.save(folder / "photos" / f"{name}.png")
+    (folder / "val.txt").write_text("".join(f"{a}.png {b}\n" for a, _, b in (line.rpartition(" ") for line in lines)))
+    head, *table = (DATA / "images" / "val_accept.tsv").read_text().splitlines()
+    (folder / "val_accept.tsv").write_text("\n".join([head, *(row.replace("\t", ".png\t", 1) for row in table)]))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "method", "flags", "known"),
+    [  # top-5 of the quantised ones hangs on ties
+        ("mobilenet_v2_int8", Image.Resampling.BILINEAR, IMAGENET, [0.8079, None, 0.7616, 0.9272]),
+        ("efficientnet_lite0_fp32", Image.Resampling.BICUBIC, LITE, [0.8212, 0.9404, 0.7682, 0.9404]),
+        ("efficientnet_lite0_int8", Image.Resampling.BICUBIC, LITE, [0.8278, None, 0.7748, None]),
+    ],
+)
+def test_networks_in_tflite_on_photos(
+    tmp_path: Path, name: str, method: Image.Resampling, flags: Sequence[str], known: Sequence[float | None]
+) -> None:
+    model, _, _ = needed(f"models/{name}.tflite", "images/val.txt", "images/imagenet")
+    photos = torchvision_crops(tmp_path, method)
+    found = evaluate(tmp_path, "--model", model, "--dataset", photos, *flags)
+    assert found["model"]["engine"].endswith("kernels xnnpack")
+    assert [share for share, wanted in zip(shares(found), known, strict=True) if wanted] == [k for k in known if k]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "data", "flags", "top1"),
+    [
+        ("mnist_cnn.onnx", "digits_28x28", ["--mean", "33.3285", "--scale", "0.012728"], 0.9707),
+        ("mlperf_tiny_resnet8_cifar10_fp32.tflite", "foolbox_cifar1020", ["--mean", "128,128,128"], 0.9),
+        ("mlperf_tiny_resnet8_cifar10_int8.tflite", "foolbox_cifar1020", ["--mean", "128,128,128"], 0.95),
+    ],
+)
+def test_small_networks_on_arrays(tmp_path: Path, name: str, data: str, flags: Sequence[str], top1: float) -> None:
+    model, samples = needed(f"models/{name}", f"images/{data}.npz")
+    scale = [] if "--scale" in flags else ["--scale", "0.0078125,0.0078125,0.0078125"]
+    assert shares(evaluate(tmp_path, "--model", model, "--dataset", samples, *flags, *scale))[0] == top1
