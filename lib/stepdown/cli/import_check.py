@@ -38,14 +38,15 @@ def run_module(program: Program, inputs: Mapping[str, np.ndarray], output: Path)
 
 def compare_operators(
     program: Program, inputs: Mapping[str, np.ndarray], free: Dump, reference: Dump, tolerance: Tolerance,
-    excepts: list[str],
+    excepts: list[str], output: Path,
 ) -> bool:  # fmt: skip
     """Compare a quantised module operator by operator, each on the reference's operands; count the steps between them.
 
-    It passes where every tensor is as similar as `tolerance` wants and no integer is off by more than one step. How far
-    the whole network, run freely, ends from the reference is printed too.
+    What the operators make is written to `output`. It passes where every tensor is as similar as `tolerance` wants and
+    no integer is off by more than one step. How far the whole network, run freely, ends from the reference is printed.
     """
-    target = run_by_operator(program, inputs, reference)
+    target = replace(run_by_operator(program, inputs, reference), name=str(output))
+    write_npz(output, target.tensors, target.metadata)
     passed = compare_all(target, reference, tolerance, excepts)
     counts = count_steps(program, target, reference)
     print("operator by operator, on the operands of the reference:", *steps_text(counts), sep="\n  ")

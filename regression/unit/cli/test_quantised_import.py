@@ -26,6 +26,9 @@ def transform(folder: Path, *more: str) -> int:
 def test_integers_are_kept_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert transform(tmp_path, "--tolerance", "0.9999,0.999") == 0
     said = capsys.readouterr().out
+    assert f"Target    {tmp_path}/net_by_operator.npz" in said
+    assert "output_DequantizeLinear" in np.load(tmp_path / "net_by_operator.npz")
+    assert "net_by_operator.npz," in said.splitlines()[-2]
     assert "tpu.Conv ×3: 43904 integers, 0 off by 1, 0 by more" in said
     assert "whole network, run freely: output_DequantizeLinear cosine 1.000000" in said
     program = read_program(tmp_path / "net.mlir")
