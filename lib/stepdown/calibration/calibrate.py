@@ -1,75 +1,105 @@
 """Runs samples through a TOP program and sketches every float tensor; memory does not grow with the samples."""
 
-import hashlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from xdsl.ir import SSAValue
 
+from stepdown.calibration.engines import Engine, choose_engine, engine_text
 from stepdown.calibration.methods import DEFAULT_PERCENTILE, choose_range
+from stepdown.calibration.samples import SampleReader, file_hashes
 from stepdown.calibration.sketch import Sketch
-from stepdown.data.dataset import Dataset, Sample
-from stepdown.data.image import is_image
-from stepdown.data.preprocess import Preprocess
-from stepdown.dialects.op import TensorOp, value_name
-from stepdown.dialects.program import Program, State, argument_name
+from stepdown.calibration.sketches import Sketches, merge_arrays, to_arrays
+from stepdown.dialects.op import value_name
+from stepdown.dialects.program import Program, State, read_program
 from stepdown.dialects.top import TopOp
-from stepdown.dialects.types import DTYPES, shape_of, storage_of
+from stepdown.distributed.job import Arrays
 from stepdown.errors import InputError
 from stepdown.files.hashes import sha256_file
-from stepdown.runtimes.interpreter import Interpreter
-from stepdown.runtimes.mlir import MlirRunner
-from stepdown.runtimes.runner import match_inputs
 from stepdown.transforms.import_calibration_table import Row, float_values
 
-Sketches = dict[str, Sketch]
 
-
-def calibrate(program: Program, samples: Dataset, on_sample: Callable[[int], None] = lambda done: None) -> Sketches:
-    """Return the sketch of every float32 tensor of `program` over all samples, in the program's order.
-
-    `on_sample` is called after every sample with the number of samples done.
+class SketchJob:
+    """The sketches of every float32 tensor of the module `model` over sample files, for the shard engine.
 
     Raises:
-        InputError: the program is not in TOP, or a sample does not fit it or makes a tensor NaN or infinite.
+        InputError: the module is not in TOP, or its file or a sample's is missing.
+        UnsupportedModel: the engine wanted cannot run it.
     """
+
+    def __init__(self, model: str, files: Sequence[Path], engine: str = "") -> None:
+        self.model, self.files = model, list(files)
+        self.hashes = file_hashes(self.files)
+        self._load(engine)
+
+    def _load(self, engine: str) -> None:
+        self.program = read_program(self.model)
+        refuse_lowered(self.program)
+        self._reader = SampleReader(self.program, self.files)
+        self.engine, self._engine = choose_engine(self.program, engine)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process cannot find out by itself."""
+        return {name: getattr(self, name) for name in ("model", "files", "hashes", "engine")}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Load the module again, in another process."""
+        self.__dict__.update(state)
+        self._load(self.engine)
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors that are sketched, in the program's order."""
+        return [value_name(value) for value in float_values(self.program)]
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the hashes of module, weights and samples, and the engine."""
+        weights = self.program["weight_sha256"]
+        return {
+            "model": sha256_file(self.model), "weights": weights, "samples": self.hashes,
+            "engine": engine_text(self.engine),
+        }  # fmt: skip
+
+    def open(self) -> "SketchTask":
+        """Return what does shards; weights are shared with the process that this one was forked from."""
+        return SketchTask(self._engine, self._reader, self.files, self.names)
+
+    def merge(self, total: Arrays, more: Arrays) -> Arrays:
+        """Return what both have seen."""
+        return merge_arrays(total, more)
+
+
+class SketchTask:
+    """Sketches ranges of sample files."""
+
+    def __init__(self, engine: Engine, reader: SampleReader, files: Sequence[Path], names: Sequence[str]) -> None:
+        self._engine, self._reader, self._files, self._names = engine, reader, files, names
+
+    def run(self, samples: range, on_sample: Callable[[], None]) -> Arrays:
+        """Return the sketches of the samples, as arrays.
+
+        Raises:
+            InputError: a sample does not fit the program, or makes a tensor NaN or infinite.
+        """
+        sketches: Sketches = {name: Sketch() for name in self._names}
+        for file in (self._files[number] for number in samples):
+            self._engine.run(self._reader.read(file), _observer(sketches, file))
+            on_sample()
+        return to_arrays(sketches)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def refuse_lowered(program: Program) -> None:
+    """Raise InputError where a program is not in float TOP."""
     if program["state"] not in (State.TOP_F32, State.TOP_CALIBRATED):
         raise InputError(
             f"calibration needs a float module, this one is {program['state'] or 'in no state'}",
             program.path,
             "give the .mlir file that model_transform.py wrote",
         )
-    sketches = {value_name(value): Sketch() for value in float_values(program)}
-    interpreter = Interpreter(program)
-    specs = MlirRunner(program).inputs()
-    for number, file in enumerate(samples.files):
-        arguments = _arguments(program, match_inputs(samples[number], specs, str(file)), file)
-        interpreter.run(arguments, _observer(sketches, file))
-        on_sample(number + 1)
-    return sketches
-
-
-def program_inputs(program: Program, files: Iterable[Path]) -> dict[str, Preprocess]:
-    """Return, by input name, how `files` become the inputs of `program`.
-
-    Raises:
-        InputError: some of the files are photos, and the program does not say how a photo becomes its input.
-    """
-    stored = program.preprocessing
-    shapes = {argument_name(op): shape_of(op.results[0]) for op in program.input_ops}
-    photo = next((file for file in files if is_image(file)), None)
-    unknown = [name for name in shapes if name not in stored]
-    if photo is not None and unknown:
-        raise InputError(
-            f"holds no preprocessing for input '{unknown[0]}', so it cannot take the photo {photo.name}",
-            program.path,
-            "run model_transform.py with --resize_dims, --mean, --scale and --pixel_format, or list .npz files",
-        )
-    return {
-        name: Preprocess.from_attributes(stored.get(name, {"channel_format": "none"}), shape)
-        for name, shape in shapes.items()
-    }
 
 
 def choose_ranges(
@@ -86,30 +116,14 @@ def probabilities(program: Program) -> set[str]:
     return {name for op in program.ops if isinstance(op, TopOp) and op.probability for name in op.names}
 
 
-def samples_digest(files: Iterable[Path]) -> str:
-    """Return a hash of what the sample files hold, whatever their names and order: neither changes the result."""
-    return hashlib.sha256("".join(sorted(map(sha256_file, files))).encode()).hexdigest()
-
-
-def _observer(sketches: Sketches, file: Path) -> Callable[[TensorOp, int, np.ndarray], None]:
-    def observe(op: TensorOp, index: int, array: np.ndarray) -> None:
-        sketch = sketches.get(op.names[index])
+def _observer(sketches: Sketches, file: Path) -> Callable[[str, np.ndarray], None]:
+    def observe(name: str, array: np.ndarray) -> None:
+        sketch = sketches.get(name)
         if sketch is not None:
             try:
                 sketch.update(array)
             except ValueError as error:
                 fix = "check the model and its preprocessing on this sample, or leave the sample out"
-                raise InputError(f"{error} in tensor '{op.names[index]}'", str(file), fix) from None
+                raise InputError(f"{error} in tensor '{name}'", str(file), fix) from None
 
     return observe
-
-
-def _arguments(program: Program, sample: Sample, file: Path) -> dict[SSAValue, np.ndarray]:
-    """Return the inputs in the types the program wants; integers are never cut."""
-    arguments = {}
-    for op in program.input_ops:
-        array, wanted = sample[argument_name(op)], DTYPES[storage_of(op.results[0])]
-        if wanted.kind != "f" and not np.array_equal(array.astype(wanted), array):
-            raise InputError(f"input '{argument_name(op)}' is {array.dtype}, want {wanted}", str(file))
-        arguments[op.operands[0]] = array.astype(wanted, copy=False)
-    return arguments

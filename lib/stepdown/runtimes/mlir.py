@@ -44,7 +44,7 @@ class MlirRunner:
 
     def inputs(self) -> list[TensorSpec]:
         """The network's inputs."""
-        return [_input_spec(op) for op in self.program.input_ops]
+        return [input_spec(op) for op in self.program.input_ops]
 
     def outputs(self) -> list[TensorSpec]:
         """The network's outputs."""
@@ -111,7 +111,7 @@ def _view_of(value: SSAValue) -> str:
     return view_of(value)
 
 
-def _input_spec(op: TensorOp) -> TensorSpec:
+def input_spec(op: TensorOp) -> TensorSpec:
     """Return an input as a caller gives it: under its own name; quantised where integers may be given."""
     value = quantised_input(op) or op.results[0]
     return TensorSpec(argument_name(op), shape_of(value), tensor_info(value))

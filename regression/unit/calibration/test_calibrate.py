@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +11,18 @@ import onnx
 import pytest
 from checkout import REGRESSION, ROOT, run
 
-from stepdown.calibration.calibrate import calibrate, choose_ranges, probabilities, program_inputs, samples_digest
+from stepdown.calibration.calibrate import SketchJob, choose_ranges, probabilities
+from stepdown.calibration.samples import file_hashes, program_inputs, samples_digest
 from stepdown.calibration.sketch import Sketch
+from stepdown.calibration.sketches import Sketches, from_arrays, read_sketches, to_arrays
 from stepdown.calibration.table import Row, read_table, write_table
 from stepdown.data.dataset import Dataset
 from stepdown.dialects.op import value_name
 from stepdown.dialects.program import Program, read_program
 from stepdown.dialects.quant import Range
+from stepdown.dialects.top.source import Weight
 from stepdown.dialects.types import range_of
+from stepdown.distributed.engine import run_shards
 from stepdown.errors import InputError
 from stepdown.files.npz import write_npz
 from stepdown.formats.onnx.importer import import_model
@@ -42,9 +48,17 @@ def network() -> Program:
     return import_model(onnx.load(REGRESSION / "model" / "mnist_cnn.onnx"), "mnist")
 
 
-def dataset(program: Program, folder: Path) -> Dataset:
-    files = tuple(sorted(folder.glob("[0-9].npz")))
-    return Dataset(files, program_inputs(program, files))
+def digits(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9].npz"))
+
+
+def sketches_of(folder: Path, files: list[Path], engine: str = "", workers: int = 1) -> Sketches:
+    job = SketchJob(str(folder / "mnist.mlir"), files, engine)
+    return from_arrays(run_shards(job, len(files), workers=workers), job.names)
+
+
+def state(sketches: Sketches) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in to_arrays(sketches).items()} | {"names": str([*sketches]).encode()}
 
 
 def calibration_run(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
@@ -53,10 +67,8 @@ def calibration_run(folder: Path, *more: str) -> "subprocess.CompletedProcess[st
 
 def test_extremes_are_those_of_the_runner(folder: Path) -> None:
     program = read_program(folder / "mnist.mlir")
-    samples = dataset(program, folder)
-    seen: list[int] = []
-    sketches = calibrate(program, samples, seen.append)
-    assert seen == list(range(1, 9))
+    samples = Dataset(tuple(digits(folder)), program_inputs(program, digits(folder)))
+    sketches = sketches_of(folder, digits(folder), "reference")
     dumps = [MlirRunner(program).run(samples[i], "all") for i in range(8)]
     assert list(sketches) == list(dumps[0])
     for name, sketch in sketches.items():
@@ -66,19 +78,32 @@ def test_extremes_are_those_of_the_runner(folder: Path) -> None:
 
 
 def test_order_of_the_samples_changes_nothing(folder: Path) -> None:
-    program = read_program(folder / "mnist.mlir")
-    samples = dataset(program, folder)
-    turned = Dataset(samples.files[::-1], samples.inputs)
-    assert choose_ranges(calibrate(program, samples), "mse") == choose_ranges(calibrate(program, turned), "mse")
-    assert samples_digest(samples.files) == samples_digest(turned.files)
+    files = digits(folder)
+    assert state(sketches_of(folder, files)) == state(sketches_of(folder, files[::-1]))
+    assert samples_digest(file_hashes(files)) == samples_digest(file_hashes(files[::-1]))
+
+
+@pytest.mark.parametrize("engine", ["ort", "reference"])
+def test_workers_change_nothing(folder: Path, engine: str) -> None:
+    one, two, three = (state(sketches_of(folder, digits(folder), engine, workers)) for workers in (1, 2, 3))
+    assert one == two == three
+
+
+def test_engines_agree_within_the_noise_of_float32(folder: Path) -> None:
+    fast, exact = (sketches_of(folder, digits(folder), engine) for engine in ("ort", "reference"))
+    assert list(fast) == list(exact)
+    for name, sketch in fast.items():
+        assert sketch.count == exact[name].count
+        close = {"rel": 1e-5, "abs": 1e-5 * exact[name].absmax}
+        assert sketch.minimum == pytest.approx(exact[name].minimum, **close)
+        assert sketch.maximum == pytest.approx(exact[name].maximum, **close)
 
 
 def test_a_sample_that_is_not_finite_is_named_with_the_tensor(folder: Path, tmp_path: Path) -> None:
-    program = read_program(folder / "mnist.mlir")
     bad = tmp_path / "bad.npz"
     write_npz(bad, {"input": np.full((1, 1, 28, 28), np.nan, np.float32)})
     with pytest.raises(InputError, match=r"bad\.npz: 784 of 784 values are NaN or infinite in tensor 'input'"):
-        calibrate(program, Dataset((bad,), program_inputs(program, [bad])))
+        sketches_of(folder, [bad])
 
 
 def test_a_photo_needs_stored_preprocessing(folder: Path) -> None:
@@ -89,7 +114,7 @@ def test_a_photo_needs_stored_preprocessing(folder: Path) -> None:
 @pytest.mark.parametrize("asymmetric", [False, True])
 def test_the_table_becomes_types_that_survive_the_file(folder: Path, asymmetric: bool, tmp_path: Path) -> None:
     program = read_program(folder / "mnist.mlir")
-    rows = choose_ranges(calibrate(program, dataset(program, folder)), "mse")
+    rows = choose_ranges(sketches_of(folder, digits(folder)), "mse")
     write_table(tmp_path / "table", rows)
     ImportCalibrationTable(str(tmp_path / "table"), asymmetric).run(program)
     program.write(tmp_path / "calibrated.mlir")
@@ -124,13 +149,14 @@ def test_tensors_that_the_table_lacks_are_named(tmp_path: Path) -> None:
         ImportCalibrationTable(str(tmp_path / "table")).run(program)
 
 
-def test_a_lowered_module_is_refused_in_one_line(folder: Path) -> None:
+def test_a_lowered_module_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
     program = network()
     program["state"] = "TPU_LOWERED"
     with pytest.raises(InputError, match="this one is TPU_LOWERED"):
         ImportCalibrationTable("table").run(program)
+    program.write(tmp_path / "lowered.mlir")
     with pytest.raises(InputError, match="this one is TPU_LOWERED"):
-        calibrate(program, dataset(program, folder))
+        SketchJob(str(tmp_path / "lowered.mlir"), digits(folder))
 
 
 def test_the_tool_writes_the_same_bytes_again(folder: Path) -> None:
@@ -150,12 +176,72 @@ def test_the_tool_takes_a_folder_and_every_method(folder: Path, tmp_path: Path) 
         (tmp_path / f"{number}.npz").symlink_to(folder / f"{number}.npz")
     chosen = ["--dataset", str(tmp_path), "--input_num", "3", "--seed", "1"]
     tables = set()
-    for method in ("mse", "max", "percentile", "kl"):
+    for method in METHODS:
         ended = calibration_run(folder, *chosen, "--cali_method", method, "-o", f"by_{method}", "--json")
         assert ended.returncode == 0, ended.stderr
         assert json.loads(ended.stdout)["samples"] == 3
         tables.add((folder / f"by_{method}").read_text())
     assert len(tables) == 4
+
+
+METHODS = ("mse", "max", "percentile", "kl")
+
+
+def test_every_method_is_computed_from_the_sketch_file(folder: Path, tmp_path: Path) -> None:
+    ended = calibration_run(folder, "--data_list", "list.txt", "--sketch", "s.npz", "-o", "with_sketch")
+    assert ended.returncode == 0, ended.stderr
+    for method in METHODS:
+        for name, source in (("fresh", ["--data_list", "list.txt"]), ("later", ["--from_sketch", "s.npz"])):
+            ended = calibration_run(folder, *source, "--cali_method", method, "-o", str(tmp_path / name))
+            assert ended.returncode == 0, ended.stderr
+        assert (tmp_path / "fresh").read_bytes() == (tmp_path / "later").read_bytes()
+    ended = calibration_run(folder, "--from_sketch", "s.npz", "--workers", "2", "-o", "table")
+    assert ended.returncode == 2
+    assert "--workers: has no meaning with --from_sketch" in ended.stderr
+
+
+def test_a_sketch_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert calibration_run(folder, "--data_list", "list.txt", "--sketch", "s.npz", "-o", "t").returncode == 0
+    other = network()
+    key = next(op.key for op in other.ops if isinstance(op, Weight))
+    other.weights[key] = other.weights[key] + 1
+    other.write(tmp_path / "other.mlir")
+    ended = run(TOOL, tmp_path / "other.mlir", "--from_sketch", folder / "s.npz", "-o", tmp_path / "t")
+    assert ended.returncode == 2
+    assert "was taken from another model than" in ended.stderr
+
+
+def test_broken_sketch_files_are_refused(folder: Path, tmp_path: Path) -> None:
+    assert calibration_run(folder, "--data_list", "list.txt", "--sketch", "s.npz", "-o", "t").returncode == 0
+    arrays = dict(np.load(folder / "s.npz"))
+    broken = {
+        "has no 'counts'": {name: array for name, array in arrays.items() if name != "counts"},
+        "do not add up": arrays | {"counts": arrays["counts"] * 2},
+        "'about' is malformed": arrays | {"about": np.zeros(3, np.uint8)},
+        "'exponent' is float32": arrays | {"exponent": arrays["exponent"].astype(np.float32)},
+    }
+    for what, content in broken.items():
+        np.savez(tmp_path / "broken.npz", **content)
+        with pytest.raises(InputError, match=what):
+            read_sketches(tmp_path / "broken.npz")
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "many.txt").write_text("".join(f"{folder}/{n % 8}.npz\n" for n in range(4000)))
+    flags = [str(folder / "mnist.mlir"), "--data_list", "many.txt", "--workers", "2"]
+    assert run(TOOL, *flags, "-o", "whole", cwd=tmp_path).returncode == 0
+    running = subprocess.Popen([sys.executable, TOOL, *flags, "-o", "killed"], cwd=tmp_path)
+    while len(list(tmp_path.glob("killed.shards/*.npz"))) < 3:
+        assert running.poll() is None
+        time.sleep(0.002)
+    running.kill()
+    running.wait()
+    assert not (tmp_path / "killed").exists()
+    ended = run(TOOL, *flags, "--resume", "-o", "killed", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "of them by an earlier run" in ended.stderr
+    assert (tmp_path / "killed").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not (tmp_path / "killed.shards").exists()
 
 
 def test_probabilities_are_never_clipped() -> None:

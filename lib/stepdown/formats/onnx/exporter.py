@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET, IR_VERSION, PRODUCER = 21, 10, "stepdown"
+_LEAST_APART_BYTES = 1 << 12
 LOWERED_ONLY = (".Convert", ".Lut", ".Rescale")
 # Storage name → the number of an ONNX element type. Source: onnx.proto, TensorProto.DataType.
 ELEMENT_TYPES = {
@@ -112,13 +113,17 @@ def writer(*names: str) -> Callable[[Writer], Writer]:
     return register
 
 
-def export_program(program: Program, opset: int = OPSET) -> "onnx.ModelProto":
+def export_program(
+    program: Program, opset: int = OPSET, apart: dict[str, np.ndarray] | None = None
+) -> "onnx.ModelProto":
     """Return the ONNX model of a TOP program, or of a lowered one, in which casts stand around float operators.
+
+    Where `apart` is given, it takes the large constants, uncopied; the model only says that they are external.
 
     Raises:
         UnsupportedModel: names all ops that cannot be written, with counts, or that the operator set does not have.
     """
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     from stepdown.formats.onnx.lowered import Reals, caller_names, rename_tensors, write_lowered
     from stepdown.formats.onnx.opsets import at_opset
@@ -137,13 +142,26 @@ def export_program(program: Program, opset: int = OPSET) -> "onnx.ModelProto":
     graph = helper.make_graph(
         draft.nodes, program.name, [_described(op.results[0]) for op in program.input_ops],
         [_described(value) for value in program.results],
-        [numpy_helper.from_array(array, name) for name, array in draft.constants.items()],
+        [_initializer(name, array, apart) for name, array in draft.constants.items()],
     )  # fmt: skip
     rename_tensors(graph, caller_names(program))
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets, ir_version=IR_VERSION)
     write_marks(model, program)
     return at_opset(model, opset)
+
+
+def _initializer(name: str, array: np.ndarray, apart: dict[str, np.ndarray] | None) -> "onnx.TensorProto":
+    """Return a constant, or a note that it is among those `apart`."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    if apart is None or array.nbytes < _LEAST_APART_BYTES:
+        return numpy_helper.from_array(array, name)
+    apart[name] = array
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    noted = TensorProto(name=name, data_type=kind, dims=array.shape, data_location=TensorProto.EXTERNAL)
+    noted.external_data.add(key="location", value="apart")
+    return noted
 
 
 def _refuse_unsupported(program: Program) -> None:
