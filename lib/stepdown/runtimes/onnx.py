@@ -115,7 +115,7 @@ class OnnxRunner:
     def _placed(self, tensor: str, array: Any) -> np.ndarray:
         """Return a tensor in the layout of the source model that the file was made from."""
         mark, made = self._marks.get(tensor), np.asarray(array)
-        return np.ascontiguousarray(made.transpose(mark.layout)) if mark and len(mark.layout) == made.ndim else made
+        return np.asarray(made.transpose(mark.layout), order="C") if mark and len(mark.layout) == made.ndim else made
 
     def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
         matched = match_inputs(given, self.inputs(), self.path)

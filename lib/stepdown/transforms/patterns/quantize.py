@@ -39,7 +39,7 @@ def _moved(op: TensorOp, params: QuantParams | None) -> QuantParams | None:
 
 
 def _weight(graph: Rewriter, op: TensorOp, weight: Weight, params: QuantParams) -> SSAValue:
-    array = np.ascontiguousarray(op.compute(graph.program.weights[weight.key])[0])
+    array = np.asarray(op.compute(graph.program.weights[weight.key])[0], order="C")
     key = graph.program.weights.free_key(f"{weight.key}_{op.name.removeprefix('top.').lower()}", array)
     graph.program.weights[key] = array
     made = Weight.of(key, tensor(array.shape, params))
