@@ -63,6 +63,11 @@ class CaffeSource:
         """The shapes of the inputs; all sizes are open where the net does not say them."""
         return {name: shape or (None,) for name, shape in self.network.input_shapes.items()}
 
+    @property
+    def open_names(self) -> Mapping[str, list[str]]:
+        """No size has a name."""
+        return {name: [""] * len(shape) for name, shape in self.inputs.items()}
+
     def prepare(self, written: Path) -> Path | None:
         """Nothing is prepared: the reference is made from the imported program."""
         return None

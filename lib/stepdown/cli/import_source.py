@@ -32,6 +32,10 @@ class Source(Protocol):
     def inputs(self) -> Mapping[str, Sizes]:
         """The shape of every input by name; None for a size that is not fixed."""
 
+    @property
+    def open_names(self) -> Mapping[str, list[str]]:
+        """For every input, what the model calls the sizes that are not fixed, in their order; '' where it does not."""
+
     def prepare(self, written: Path) -> Path | None:
         """Finish reading; `written` is where a prepared model may go. Return the file that its own runtime runs.
 
@@ -57,8 +61,7 @@ def preprocessing_of(args: argparse.Namespace, source: Source) -> "dict[str, Pre
     fixed = source.inputs
     open_ones = [name for name, shape in fixed.items() if None in shape]
     if open_ones:
-        stated = ["?" if size is None else size for size in fixed[open_ones[0]]]
-        raise InputError(f"input '{open_ones[0]}' has the open shape {stated}", args.model_def, "give --input_shapes")
+        raise _open_shape(args, source, open_ones)
     if not has_preprocess_flags(args):
         return {}
     found = {name: preprocess_from_args(args, [n or 0 for n in shape]) for name, shape in fixed.items()}
@@ -66,6 +69,15 @@ def preprocessing_of(args: argparse.Namespace, source: Source) -> "dict[str, Pre
     if not photos and args.channel_format != "none":
         raise InputError("no input is an image, so there is nothing to preprocess", args.model_def, "drop the flags")
     return photos
+
+
+def _open_shape(args: argparse.Namespace, source: Source, inputs: list[str]) -> InputError:
+    """Return the error that says which sizes of the first of `inputs` are open, and how to fix those of all."""
+    names = iter(source.open_names[inputs[0]])
+    stated = [next(names) or "?" if size is None else size for size in source.inputs[inputs[0]]]
+    listed = list(dict.fromkeys(name for one in inputs for name in source.open_names[one]))
+    dims = f", or --dims {','.join(f'{name}=N' for name in listed)}" if all(listed) else ""
+    return InputError(f"input '{inputs[0]}' has the open shape {stated}", args.model_def, f"give --input_shapes{dims}")
 
 
 def import_program(args: argparse.Namespace, source: Source, photos: "Mapping[str, Preprocess]") -> "Program":

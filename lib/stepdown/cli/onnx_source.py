@@ -51,6 +51,18 @@ class OnnxSource:
 
         return {value.name: input_shape(value) for value in true_inputs(self.model)}
 
+    @property
+    def open_names(self) -> Mapping[str, list[str]]:
+        """The names of open sizes: an ONNX model may give them some."""
+        from stepdown.formats.onnx.loader import input_shape, true_inputs
+
+        dims = {value.name: value.type.tensor_type.shape.dim for value in true_inputs(self.model)}
+        shapes = {value.name: input_shape(value) for value in true_inputs(self.model)}
+        return {
+            name: [d.dim_param for d, size in zip(dims[name], shape, strict=True) if size is None]
+            for name, shape in shapes.items()
+        }
+
     def prepare(self, written: Path) -> Path | None:
         """Take what the simplification gave, tell what became of the graph, and write it."""
         from stepdown.formats.onnx.importer import quantises_activations

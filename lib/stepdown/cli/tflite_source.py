@@ -41,6 +41,11 @@ class TfliteSource:
         refuse_dims(self._args.dims, self._args.model_def)
         return fixed_shapes(self._args.input_shapes, dict(zip(names, stated, strict=True)))
 
+    @property
+    def open_names(self) -> Mapping[str, list[str]]:
+        """No size has a name."""
+        return {name: [""] * len(shape) for name, shape in self.inputs.items()}
+
     def prepare(self, written: Path) -> Path | None:
         """Return the file: nothing is prepared."""
         return Path(self._args.model_def)

@@ -88,7 +88,8 @@ def test_sizes_are_bound(model: Path, flags: list[str], simplify: list[str]) -> 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--dims", "batch=2"], "input 'x' has the open shape [2, '?']; give --input_shapes"),
+        ([], "input 'x' has the open shape ['batch', 'n']; give --input_shapes, or --dims batch=N,n=N"),
+        (["--dims", "batch=2"], "input 'x' has the open shape [2, 'n']; give --input_shapes, or --dims n=N"),
         (["--dims", "bach=2"], "--dims: no input has an open size 'bach' (there are batch, n); did you mean 'batch'"),
         (["--input_shapes", "z:2x5"], "--input_shapes: there is no input 'z'"),
         (["--input_shapes", "x:2x5x1,w:2x3"], "input 'x' has 2 dimensions (batch, n), not 3"),
