@@ -192,14 +192,21 @@ def _borrowed(path: str) -> "Preprocess":
 
 
 def _class_names(args: argparse.Namespace, classes: int) -> list[str]:
-    """Return the names of the network's classes; none where nothing tells them."""
+    """Return the names of the network's classes, the background's too; none where nothing tells them.
+
+    Raises:
+        InputError: --labels has another number of names.
+    """
     from stepdown.data.labels import read_labels
     from stepdown.evaluation.samples import IMAGENET_CLASSES
 
     offset = max(0, args.label_offset or 0)
-    known = classes - offset == IMAGENET_CLASSES
-    names = read_labels(args.labels) if args.labels else read_labels() if known else []
-    return ["background"] * offset + names if names else []
+    if not args.labels:
+        return ["background"] * offset + read_labels() if classes - offset == IMAGENET_CLASSES else []
+    names = read_labels(args.labels)
+    if len(names) not in (classes, classes - offset):
+        raise InputError(f"has {len(names)} names, the network {classes} classes", args.labels)
+    return ["background"] * (classes - len(names)) + names
 
 
 def _samples(args: argparse.Namespace, facts: "Facts", names: list[str]) -> "LabelledSet":

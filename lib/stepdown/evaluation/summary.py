@@ -51,7 +51,11 @@ def reference_lines(tally: Tally, name: str) -> list[str]:
         scores += f", {tally.identical} identical"
     if tally.finite < tally.compared:
         scores += f"; {tally.compared - tally.finite} samples are not finite"
-    return [*lines, entry("", scores)]
+    lines.append(entry("", scores))
+    if tally.mixed:
+        text = "one side's scores lie in 0..1, as after a softmax: cosine and SQNR tell nothing"
+        lines.append(entry("", f"of {tally.mixed} samples {text}"))
+    return lines
 
 
 def reference_figures(tally: Tally) -> dict[str, Any]:
@@ -62,6 +66,7 @@ def reference_figures(tally: Tally) -> dict[str, Any]:
         "top1_agreement": _interval(tally.agreed, tally.compared),
         "finite": tally.finite,
         "identical": tally.identical,
+        "mixed": tally.mixed,
         "mean_cosine": _mean(tally.cosine, tally.finite),
         "sqnr_db": sqnr if sqnr is None or math.isfinite(sqnr) else str(sqnr),
         "mean_sqnr_db": _mean(tally.decibels, tally.measured),

@@ -17,8 +17,8 @@ class Tally:
 
     `top1`, `top5` count by the primary label, `accepted1`, `accepted5` by any accepted one. `confusion` counts pairs of
     primary label and predicted class (−1: none). Of the samples that a reference model was run on (`compared`),
-    `finite` have finite scores on both sides, and the SQNR of `measured` is a number; their sums are fractions, without
-    rounding. `skipped` and `wrong` have the number of a sample for a key: its error, its best classes.
+    `finite` have finite scores on both sides, the SQNR of `measured` is a number, and `mixed` compare probabilities with
+    other scores; their sums are fractions, without rounding. `skipped` and `wrong` have the number of a sample for a key: its error, its best classes.
     """
 
     samples: int = 0
@@ -35,6 +35,7 @@ class Tally:
     finite: int = 0
     identical: int = 0
     measured: int = 0
+    mixed: int = 0
     cosine: Fraction = Fraction(0)
     decibels: Fraction = Fraction(0)
     signal: Fraction = Fraction(0)
@@ -67,6 +68,7 @@ class Tally:
         self.signal += Fraction(likeness.signal)
         self.noise += Fraction(likeness.noise)
         self.identical += not likeness.noise
+        self.mixed += likeness.mixed
         if likeness.decibels is not None:
             self.measured += 1
             self.decibels += Fraction(likeness.decibels)

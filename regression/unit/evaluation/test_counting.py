@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stepdown.evaluation.intervals import Z_95, wilson
 from stepdown.evaluation.ranking import NO_CLASS, Ranking, rank
 from stepdown.evaluation.similarity import Likeness, likeness
+from stepdown.evaluation.summary import reference_lines
 from stepdown.evaluation.tally import Tally
 
 
@@ -97,6 +98,16 @@ def test_likeness_by_hand() -> None:
     assert (found.signal, found.noise) == pytest.approx((2.0, 0.01))
     assert found.decibels == pytest.approx(23.0103, abs=1e-4)
     assert found.cosine == pytest.approx(10.1 / math.sqrt(10.21 * 10), abs=1e-12)
+
+
+def test_probabilities_are_not_compared_with_logits_in_silence() -> None:
+    logits, probabilities = np.array([-1.0, 2.0, 0.5]), np.array([0.04, 0.79, 0.17])
+    pairs = ((logits, logits), (probabilities, logits), (logits, probabilities), (probabilities, probabilities))
+    found = [likeness(a, b) for a, b in pairs]
+    assert [f.mixed for f in found if f] == [False, True, True, False]
+    tally = Tally()
+    tally.compare(True, found[1])
+    assert "of 1 samples one side's scores lie in 0..1" in reference_lines(tally, "m")[-1]
 
 
 def test_likeness_without_a_number() -> None:
