@@ -12,8 +12,9 @@ from stepdown.compare.metrics import similarity
 class Likeness:
     """Cosine and SQNR as `compare.metrics` defines them, and the sums Σ(b − mean b)² and Σ(a − b)² behind the SQNR.
 
-    `decibels` is None where it is infinite: the scores are the same, or the reference's are constant. `mixed` tells that
-    one side's scores lie in 0..1 and the other's do not: one network ends in a softmax, and the rest says nothing.
+    `decibels` is None where it is infinite: the scores are the same, or the reference's are constant. `mixed` tells
+    that one side's scores lie in 0..1 and the other's do not: one network ends in a softmax, and the rest says
+    nothing.
     """
 
     cosine: float

@@ -15,10 +15,11 @@ Best = tuple[tuple[int, float], ...]
 class Tally:
     """Counts over samples. `a + b` is exact, associative and commutative, `Tally()` is its zero.
 
-    `top1`, `top5` count by the primary label, `accepted1`, `accepted5` by any accepted one. `confusion` counts pairs of
-    primary label and predicted class (−1: none). Of the samples that a reference model was run on (`compared`),
-    `finite` have finite scores on both sides, the SQNR of `measured` is a number, and `mixed` compare probabilities with
-    other scores; their sums are fractions, without rounding. `skipped` and `wrong` have the number of a sample for a key: its error, its best classes.
+    `top1`, `top5` count by the primary label, `accepted1`, `accepted5` by any accepted one. `confusion` counts pairs
+    of primary label and predicted class (−1: none). Of the samples that a reference model was run on (`compared`),
+    `finite` have finite scores on both sides, the SQNR of `measured` is a number, and `mixed` compare probabilities
+    with other scores; their sums are fractions, without rounding. `skipped` and `wrong` have the number of a sample
+    for a key: its error, its best classes.
     """
 
     samples: int = 0
