@@ -12,6 +12,8 @@ from stepdown.cli.import_source import Sizes, naming
 from stepdown.cli.shape_flags import fixed_shapes, refuse_dims
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from stepdown.dialects.program import Program
     from stepdown.formats.caffe.loader import Blobs
     from stepdown.formats.caffe.network import Network
@@ -67,6 +69,10 @@ class CaffeSource:
     def open_names(self) -> Mapping[str, list[str]]:
         """No size has a name."""
         return {name: [""] * len(shape) for name, shape in self.inputs.items()}
+
+    def real_inputs(self, inputs: Mapping[str, "np.ndarray"]) -> "dict[str, np.ndarray]":
+        """Return the inputs: they are what they are."""
+        return dict(inputs)
 
     def prepare(self, written: Path) -> Path | None:
         """Nothing is prepared: the reference is made from the imported program."""

@@ -12,6 +12,8 @@ from stepdown.cli.preprocess_flags import has_preprocess_flags, preprocess_from_
 from stepdown.errors import InputError, StepError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
 
@@ -35,6 +37,9 @@ class Source(Protocol):
     @property
     def open_names(self) -> Mapping[str, list[str]]:
         """For every input, what the model calls the sizes that are not fixed, in their order; '' where it does not."""
+
+    def real_inputs(self, inputs: Mapping[str, "np.ndarray"]) -> "dict[str, np.ndarray]":
+        """Return the tensors of the check as the imported program takes them: one without integers, real numbers."""
 
     def prepare(self, written: Path) -> Path | None:
         """Finish reading; `written` is where a prepared model may go. Return the file that its own runtime runs.

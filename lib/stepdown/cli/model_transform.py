@@ -15,6 +15,7 @@ from stepdown.errors import InputError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from stepdown.cli.import_source import Source
     from stepdown.compare.tensors import Dump
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     with open_source(args) as source, ThreadPoolExecutor(1) as pool:
         photos = preprocessing_of(args, source)
-        inputs = _test_inputs(args, files, list(source.inputs), photos)
+        inputs = _test_inputs(args, files, source, photos)
         model = source.prepare(files.model)
         reference = pool.submit(_run_source, model, files, inputs) if inputs and model else None
         program = import_program(args, source, photos)
@@ -181,7 +182,7 @@ def _check_clashes(args: argparse.Namespace, files: _Files) -> None:
 
 
 def _test_inputs(
-    args: argparse.Namespace, files: _Files, names: list[str], photos: "dict[str, Preprocess]"
+    args: argparse.Namespace, files: _Files, source: "Source", photos: "dict[str, Preprocess]"
 ) -> "Tensors":
     """Return the input tensors of the check, written to a file of their own."""
     if not args.test_input:
@@ -191,7 +192,7 @@ def _test_inputs(
     from stepdown.files.npz import write_npz
 
     parse_tolerance(args.tolerance)
-    inputs = read_inputs(args.test_input, names, photos)
+    inputs = source.real_inputs(read_inputs(args.test_input, list(source.inputs), photos))
     write_npz(files.inputs, inputs)
     return inputs
 

@@ -10,6 +10,8 @@ from stepdown.cli.import_source import Sizes
 from stepdown.cli.shape_flags import fixed_shapes, refuse_dims
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from stepdown.dialects.program import Program
     from stepdown.formats.tflite.model import Model
 
@@ -45,6 +47,18 @@ class TfliteSource:
     def open_names(self) -> Mapping[str, list[str]]:
         """No size has a name."""
         return {name: [""] * len(shape) for name, shape in self.inputs.items()}
+
+    def real_inputs(self, inputs: Mapping[str, "np.ndarray"]) -> "dict[str, np.ndarray]":
+        """Return the inputs; integers of a quantised one are made real where the program's are dropped."""
+        from stepdown.numerics.quantize import dequantize
+
+        if not self._args.requantize:
+            return dict(inputs)
+        params = {self.model.main.tensors[i].name: self.model.main.tensors[i].params for i in self.model.main.inputs}
+        return {
+            name: dequantize(array, stated) if (stated := params.get(name)) and array.dtype.kind in "iu" else array
+            for name, array in inputs.items()
+        }
 
     def prepare(self, written: Path) -> Path | None:
         """Return the file: nothing is prepared."""

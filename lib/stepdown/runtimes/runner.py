@@ -79,7 +79,8 @@ def match_inputs(given: Mapping[str, np.ndarray], specs: list[TensorSpec], where
     matched = {}
     for spec in specs:
         if spec.name not in given:
-            raise InputError(f"input '{spec.name}' is missing", where, f"give it among {', '.join(given) or 'nothing'}")
+            listed = f" (given: {', '.join(given)})" if given else ""
+            raise InputError(f"input '{spec.name}' is missing{listed}", where, "give its tensor too")
         matched[spec.name] = _checked(given[spec.name], spec, where)
     return matched
 
