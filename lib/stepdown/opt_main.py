@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stepdown.dialects.program import Program
     from stepdown.transforms.base import Pass
 
-FOLDERS = ("transforms", "npu/passes", "native/passes")
+FOLDERS = ("transforms", "correction/passes", "npu/passes", "native/passes")
 STDIN = "-"
 
 

@@ -5,8 +5,8 @@
 
 Every network is imported, calibrated and lowered by the command-line tools. Nothing looks at the photos of --photos (a
 list, `file class` a line) before the last step, which counts. Prints a Markdown table: agreement of the first class
-with the float network's, SQNR of the logits in dB (mean of the photos', and of all as one signal), and top-1. `--models`
-holds the networks of NETWORKS; peers that are not installed are left out.
+with the float network's, SQNR of the logits in dB (mean of the photos', and of all as one signal), and top-1.
+`--models` holds the networks of NETWORKS; peers that are not installed are left out.
 """
 
 import argparse

@@ -46,7 +46,7 @@ class ConvertTopToTpu(Pass):
         arguments = {argument_name(op): op.operands[0].type for op in program.input_ops}
         state = Lowering(program, _empty(program, arguments), chip, self.asymmetric)
         for op in program.ops:
-            self._lower(state, op, modes)
+            self.lower_op(state, op, modes)
         _finish(state)
         for key, value in {"chip": chip.name, "mode": self.mode, "profile": chip.profile}.items():
             state.program[key] = value
@@ -65,7 +65,8 @@ class ConvertTopToTpu(Pass):
             fix = "put --import-calibration-table='file=… asymmetric=…' before --convert-top-to-tpu"
             raise InputError("INT8 needs a calibrated module", program.path, fix)
 
-    def _lower(self, state: Lowering, op: TensorOp, modes: dict[str, str]) -> None:
+    def lower_op(self, state: Lowering, op: TensorOp, modes: dict[str, str]) -> None:
+        """Append what one op becomes in the mode that `modes` has for it, else in the pass's own."""
         mode = modes.get(op.tensor_name, self.mode)
         if op.name == "top.Input":
             _lower_input(state, op)

@@ -66,18 +66,26 @@ def _weight(
     Raises:
         UnsupportedModel: the sums of a channel could leave int32.
     """
-    axis = _channel_axis(op, weight)
-    scales = weight_scales(weight, axis)
-    if bias is not None:
-        # A nearly dead channel with a large bias gets a larger weight scale, so that its bias fits.
-        needed = np.abs(bias).reshape(-1, len(scales)).max(axis=0) / (float(source.scale) * BIAS_MAX)  # type: ignore[arg-type]
-        scales = np.maximum(scales, np.nextafter(needed.astype(np.float32), np.float32(np.inf)))
+    axis = channel_axis(op, weight)
+    scales = channel_scales(weight, bias, axis, source)
     quantized = quantize_weight(weight, scales, axis)
     _check_accumulator(op, quantized, axis, source)
     key = value_name(op.operands[1])
     params = QuantParams(tuple(float(s) for s in scales), 0, "i8", axis)
     groups = op.group if isinstance(op, ConvTranspose) else 1
     return state.weight(f"{key}_i8", quantized, params), np.tile(scales, groups)
+
+
+def channel_scales(weight: np.ndarray, bias: np.ndarray | None, axis: int, source: QuantParams) -> np.ndarray:
+    """Return the float32 scale of each channel of `weight` along `axis`, for an op that reads `source`.
+
+    A nearly dead channel with a large bias gets a larger scale, so that its bias fits.
+    """
+    scales = weight_scales(weight, axis)
+    if bias is None:
+        return scales
+    needed = np.abs(bias).reshape(-1, len(scales)).max(axis=0) / (float(source.scale) * BIAS_MAX)  # type: ignore[arg-type]
+    return np.maximum(scales, np.nextafter(needed.astype(np.float32), np.float32(np.inf)))
 
 
 def _given_weight(
@@ -90,7 +98,7 @@ def _given_weight(
     """
     stored = state.stored(op.operands[1])
     assert stored is not None
-    axis = _channel_axis(op, stored)
+    axis = channel_axis(op, stored)
     if params.axis not in (None, axis):
         raise UnsupportedModel(f"its scales lie along axis {params.axis}, not {axis}", f"tensor '{op.tensor_name}'")
     _check_accumulator(op, stored.astype(np.int64) - params.zero_point, axis, source)
@@ -108,8 +116,8 @@ def _stored_bias(state: Lowering, op: TensorOp, scales: np.ndarray) -> np.ndarra
     return _quantized_bias(bias, scales)
 
 
-def _channel_axis(op: TensorOp, weight: np.ndarray) -> int:
-    """Return the weight's axis of output channels (of a group, for ConvTranspose)."""
+def channel_axis(op: TensorOp, weight: np.ndarray) -> int:
+    """Return the axis of a weight's output channels (of a group, for ConvTranspose)."""
     if isinstance(op, Conv):
         return 0
     if isinstance(op, ConvTranspose):

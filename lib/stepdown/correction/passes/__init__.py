@@ -1,0 +1,1 @@
+"""Passes of tpuc-opt that read calibration samples, one a file."""

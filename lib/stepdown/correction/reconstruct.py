@@ -1,0 +1,160 @@
+"""One op's weight and bias, chosen from what it reads in the integer network and should give."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from stepdown.correction.moments import Moments, from_rows, has_moments, patches, weight_rows
+from stepdown.correction.rounding import best_ridge, best_scales, round_rows, wanted
+from stepdown.correction.walk import Walk
+from stepdown.dialects.op import TensorOp, value_name
+from stepdown.dialects.program import Program
+from stepdown.dialects.top.source import Weight
+from stepdown.dialects.types import is_none, quant_of, tensor
+from stepdown.numerics.quantize import QuantParams, dequantize
+from stepdown.transforms.lowering.integer import can_lower
+from stepdown.transforms.lowering.mac import channel_axis, channel_scales
+
+MAX_COLUMNS = 2048
+"""Output positions of a sample that are looked at; of more, evenly spaced ones."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Mean squared errors of one op's outputs, as shares of their variance: rounded to nearest, and as chosen."""
+
+    before: float
+    after: float
+    ridge: float
+
+    def __str__(self) -> str:
+        return f"error {self.before:.3e} → {self.after:.3e} (ridge {self.ridge:g})"
+
+
+def can_reconstruct(walk: Walk, op: TensorOp) -> bool:
+    """Tell whether `op` is lowered to integers with a constant float weight of two or more dimensions."""
+    if not has_moments(op) or not can_lower(walk.state, op) or quant_of(op.operands[1]):
+        return False
+    weight = walk.state.constant(op.operands[1])
+    bias = is_none(op.operands[2]) or walk.state.constant(op.operands[2]) is not None
+    return weight is not None and bias and (weight.ndim == 2 or type(op).__name__ == "Conv")
+
+
+def reconstruct(walk: Walk, op: TensorOp, rounds: int) -> Report | None:
+    """Replace the weight and the bias of `op`; None where it is none that can be.
+
+    After the first solution, `rounds` more follow in which outputs that both networks clip on the same side, by the
+    op's ReLU or by the range of its result, count as right.
+    """
+    if not can_reconstruct(walk, op):
+        return None
+    solver = _Solver(walk, op)
+    halves = solver.moments(None)
+    for _ in range(rounds):
+        solver.solve(halves)
+        halves = solver.moments(solver.chosen)
+    report = solver.solve(halves)
+    solver.store()
+    return report
+
+
+class _Solver:
+    """The search for one op's integers; `chosen` are the real rows and bias found so far."""
+
+    def __init__(self, walk: Walk, op: TensorOp) -> None:
+        self.walk, self.op = walk, op
+        weight = walk.state.constant(op.operands[1])
+        assert weight is not None
+        self.weight, self.rows = weight, weight_rows(op, weight).astype(np.float64)
+        bias = walk.state.constant(op.operands[2]) if not is_none(op.operands[2]) else None
+        groups, outputs, _ = self.rows.shape
+        self.bias = np.zeros((groups, outputs)) if bias is None else bias.reshape(groups, outputs).astype(np.float64)
+        self.source, self.target = walk.state.params_of(op.operands[0]), walk.state.params_of(op.results[0])
+        self.chosen: tuple[np.ndarray, np.ndarray] | None = None
+        self.integers, self.scales = np.empty(0), np.empty(0)
+
+    # --- what is read and wanted
+
+    def moments(self, chosen: tuple[np.ndarray, np.ndarray] | None) -> tuple[Moments, Moments]:
+        """Return the moments over the even and the odd samples; targets clipped as `chosen` has them clipped."""
+        halves = Moments.zero(*self.rows.shape), Moments.zero(*self.rows.shape)
+        for sample, (read, want) in enumerate(self._columns()):
+            if chosen is not None:
+                want = self._excused(want, np.matmul(chosen[0].astype(np.float32), read) + _column(chosen[1]))
+            halves[sample % 2].add(read, want)
+        return halves
+
+    def _columns(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield, by sample, what the op reads in the integer network [G, K, P] and what it gives in the float one."""
+        rows, bias = self.rows.astype(np.float32), _column(self.bias)
+        for sample in self.walk.samples:
+            read = patches(self.op, self.walk.quantised_of(self.op.operands[0], sample))
+            step = -(-read.shape[2] // MAX_COLUMNS)
+            at = slice(sample % step, None, step)
+            plain = patches(self.op, self.walk.float_of(self.op.operands[0], sample))[:, :, at]
+            yield np.ascontiguousarray(read[:, :, at]), np.matmul(rows, plain) + bias
+
+    def _excused(self, want: np.ndarray, got: np.ndarray) -> np.ndarray:
+        low, high = self._bounds()
+        above = np.where(want >= high, np.maximum(got, high), want)
+        return np.where(want <= low, np.minimum(got, low), above)
+
+    def _bounds(self) -> tuple[np.float32, np.float32]:
+        """Return between which numbers the op's results can be told apart."""
+        low, high = (float(dequantize(np.array(b), self.target)) for b in self.target.bounds)
+        if self.op.do_relu:  # type: ignore[attr-defined]
+            limit = self.op.relu_limit  # type: ignore[attr-defined]
+            low, high = max(low, 0.0), min(high, limit) if limit >= 0 else high
+        return np.float32(low), np.float32(high)
+
+    # --- solving
+
+    def solve(self, halves: tuple[Moments, Moments]) -> Report:
+        """Choose integers, scales and bias for the targets of `halves`."""
+        seen = (halves[0] + halves[1]).centred()
+        ridge = best_ridge(self.rows, (halves[0].centred(), halves[1].centred()))
+        problem = wanted(self.rows, seen, ridge)
+        self.scales = best_scales(problem, self._scales(problem.rows))
+        self.integers = round_rows(problem, self.scales)
+        real = self.integers * self.scales[:, :, None]
+        self.chosen = real, seen.y - np.matmul(real, seen.x[:, :, None])[:, :, 0]
+        nearest = self._scales(self.rows)[:, :, None]
+        total = max(float(seen.variance.sum()), 1e-30)
+        before = float(seen.error(np.rint(self.rows / nearest) * nearest).sum()) / total
+        return Report(before, float(seen.error(real).sum()) / total, ridge)
+
+    def _scales(self, rows: np.ndarray) -> np.ndarray:
+        """Return the scale [G, O] that lowering would give each row."""
+        groups, outputs, terms = rows.shape
+        flat = channel_scales(rows.reshape(-1, terms), self.bias.reshape(-1), 0, self.source)
+        return flat.astype(np.float64).reshape(groups, outputs)
+
+    # --- storing
+
+    def store(self) -> None:
+        """Put the integers with their scales, and the bias, in the op's place for them."""
+        assert self.chosen is not None
+        stored = from_rows(self.op, self.integers, self.weight.shape).astype(np.int8)
+        scales = tuple(float(s) for s in self.scales.astype(np.float32).reshape(-1))
+        params = QuantParams(scales, 0, "i8", channel_axis(self.op, self.weight))
+        name = value_name(self.op.operands[1])
+        weight = add_weight(self.walk.top, self.op, f"{name}_reconstructed", stored, params)
+        bias = self.chosen[1].astype(np.float32).reshape(-1)
+        given = self.op.operands[2]
+        key = f"{self.op.tensor_name}_bias" if is_none(given) else f"{value_name(given)}_reconstructed"
+        self.op.operands[1], self.op.operands[2] = weight, add_weight(self.walk.top, self.op, key, bias, "f32")
+
+
+def add_weight(top: Program, op: TensorOp, key: str, array: np.ndarray, element: str | QuantParams) -> SSAValue:
+    """Insert a weight before `op` and return its value."""
+    key = top.weights.free_key(key, array)
+    top.weights[key] = array
+    made = Weight.of(key, tensor(array.shape, element))
+    top.block.insert_op_before(made, op)
+    return made.results[0]
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32)[:, :, None]
