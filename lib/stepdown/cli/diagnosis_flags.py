@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from stepdown.errors import InputError
 
 if TYPE_CHECKING:
+    import argparse
+
+    from stepdown.chips import Chip
     from stepdown.data.dataset import Dataset
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
@@ -109,3 +112,47 @@ def db(value: float) -> str:
 def finite(value: float) -> float | None:
     """Return a number as JSON can hold it: None where it is infinite."""
     return round(value, 6) if math.isfinite(value) else None
+
+
+def add_lowering_flags(tool: "argparse.ArgumentParser", input_num: int) -> None:
+    """Add what tools that lower a float module on samples have in common."""
+    tool.add_argument("model", metavar="TOP.mlir", help="the float module, as model_transform.py wrote it")
+    source = tool.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data_list", metavar="LIST", help="text file that names photos or .npz files, one a line")
+    source.add_argument("--dataset", metavar="DIR", help="folder, from which --input_num files are chosen at random")
+    tool.add_argument(
+        "--input_num",
+        type=int,
+        default=input_num,
+        metavar="N",
+        help=f"how many samples, 0 is all (default {input_num})",
+    )
+    tool.add_argument("--seed", type=int, default=0, help="of the choice from --dataset (default 0)")
+    tool.add_argument("--calibration_table", required=True, metavar="TABLE", help="what run_calibration.py wrote")
+    tool.add_argument("--chip", required=True, help="name of a chip, or the path of its .toml")
+    tool.add_argument("--asymmetric", action="store_true", help="INT8 activations may have a zero point")
+
+
+def selected_samples(args: "argparse.Namespace", program: "Program") -> "Dataset":
+    """Return the samples that --data_list or --dataset asks for."""
+    from stepdown.data.dataset import select_files
+
+    if args.input_num < 0:
+        raise InputError(f"{args.input_num} is negative", "--input_num", "give how many samples, or 0 for all")
+    return samples_of(program, select_files(args.data_list, args.dataset, args.input_num, args.seed))
+
+
+def checked_modes(text: str, chip: "Chip") -> list[str]:
+    """Return the modes that a user names, or INT8, the best 16-bit one and F32.
+
+    Raises:
+        InputError: the chip lacks one of them, or cannot do INT8.
+    """
+    best = next((mode for mode in ("F16", "BF16") if mode in chip.modes), "F32")
+    modes = listed(text) or list(dict.fromkeys(["INT8", best, "F32"]))
+    for mode in modes:
+        if mode not in chip.modes:
+            raise InputError(f"chip {chip.name} has no mode {mode}", "--modes", f"choose {', '.join(chip.modes)}")
+    if "INT8" not in modes:
+        raise InputError("does not name INT8", "--modes", "name the modes to choose from, INT8 among them")
+    return modes
