@@ -26,11 +26,10 @@ def write_matrix_picture(path: str | os.PathLike[str], pairs: Pairs, name: Calla
     rows = _axis(kept, OTHERS in {truth for truth, _ in joined})
     columns = _axis(kept, OTHERS in {predicted for _, predicted in joined})
     columns += [NO_CLASS] if any(predicted == NO_CLASS for _, predicted in pairs) else []
-    title = (
-        f"{len(classes)} classes" if len(kept) == len(classes) else f"the {len(kept)} most confused of {len(classes)}"
-    )
+    most = f"the {len(kept)} most confused of " if len(kept) < len(classes) else ""
+    title = f"Confusion of {most}{len(classes)} classes, {sum(pairs.values())} samples"
     names = {label: _named(label, name) for label in {*rows, *columns}}
-    picture = _Picture(joined, rows, columns, names).drawn(f"Confusion of {title}, {sum(pairs.values())} samples")
+    picture = _Picture(joined, rows, columns, names).drawn(title)
     with atomic_path(path) as temporary:
         picture.save(temporary, "PNG")
 

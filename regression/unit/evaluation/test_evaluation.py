@@ -1,6 +1,7 @@
 """Networks fed sample by sample: what goes in, what is judged, and that no sample depends on another."""
 
 import math
+import pickle
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -214,3 +215,10 @@ def test_other_samples_or_models_are_another_job(tmp_path: Path) -> None:
     jobs = [one, other_labels, other_rows, fewer, skipping, other_model]
     assert len({identity_hash(work) for work in jobs}) == len(jobs)
     assert identity_hash(job(tmp_path, x)) == identity_hash(one)
+
+
+def test_a_job_can_be_sent_to_another_machine(tmp_path: Path) -> None:
+    one = job(tmp_path, np.eye(4, dtype=np.float32))
+    sent = pickle.loads(pickle.dumps(one))
+    assert identity_hash(sent) == identity_hash(one)
+    assert tally_of(run_shards(sent, 4, workers=1)) == tally_of(run_shards(one, 4, workers=1))
