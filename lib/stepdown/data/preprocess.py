@@ -8,7 +8,7 @@ The order of work, each step in float32:
         letterbox          the largest size of the same shape inside `resize_dims`, then padded to it with `pad_value`,
         short_side_scale   the smallest size of the same shape that covers `resize_dims`, not padded.
     The side that follows from the other is rounded down, in integers, and is at least 1.
-3.  Crop the input's size from the centre; an odd pixel is left at the bottom and on the right.
+3.  Crop the input's size from the centre; half a pixel is rounded to even, as torchvision does.
 4.  Order the channels (`pixel_format`), then y = (x − mean) × scale, rounded after each of the two operations.
 5.  Lay out as `channel_format` says.
 """
@@ -172,7 +172,7 @@ class Preprocess:
 
     def _crop(self, pixels: np.ndarray) -> np.ndarray:
         height, width = self.input_size
-        top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+        top, left = round((pixels.shape[0] - height) / 2), round((pixels.shape[1] - width) / 2)
         return pixels[top : top + height, left : left + width]
 
     # --- checks

@@ -44,9 +44,9 @@ def test_gray_input_of_gray_pixels():
     assert (preprocess.apply(np.repeat(digit[..., None], 3, axis=2))[0, 0] == want).all()
 
 
-def test_the_centre_is_cropped_and_odd_pixels_stay_right_and_below():
+def test_the_centre_is_cropped_and_half_pixels_are_rounded_to_even():
     made = Preprocess((1, 3, 4, 4), resize_dims=(7, 9)).apply(marked(7, 9))
-    assert made[0, 0, :, 0].tolist() == [1, 2, 3, 4]
+    assert made[0, 0, :, 0].tolist() == [2, 3, 4, 5]
     assert made[0, 1, 0].tolist() == [2, 3, 4, 5]
 
 
