@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
         photos = preprocessing_of(args, source)
         inputs = _test_inputs(args, files, source, photos)
         model = source.prepare(files.model)
-        reference = pool.submit(_run_source, model, files, inputs) if inputs and model else None
+        reference = pool.submit(_run_source, model, files, inputs) if args.test_input and model else None
         program = import_program(args, source, photos)
-        if inputs and reference is None:
+        if args.test_input and reference is None:
             model = source.reference_of(program, files.model)
             reference = pool.submit(_run_source, model, files, inputs)
         with naming(args.model_def):

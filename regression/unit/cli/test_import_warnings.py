@@ -39,6 +39,20 @@ def test_a_table_replaces_nothing_that_is_read(tmp_path: Path, victim: str, caps
     assert (tmp_path / victim).read_bytes() == before
 
 
+def test_a_network_without_inputs_is_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    node = helper.make_node("Neg", ["w"], ["y"])
+    end = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])
+    graph = helper.make_graph([node], "net", [], [end], [numpy_helper.from_array(np.float32([1, 2]), "w")])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "net.onnx"
+    )
+    np.savez(tmp_path / "none.npz")
+    flags = ["--model_name", "net", "--model_def", str(tmp_path / "net.onnx"), "--mlir", str(tmp_path / "net.mlir")]
+    assert tool.run("model_transform", [*flags, "--no_simplify", "--test_input", str(tmp_path / "none.npz")]) == 0
+    assert "1 compared\n1 passed" in capsys.readouterr().out
+    assert (tmp_path / "net_f32_outputs.npz").is_file()
+
+
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"a\.npz") as caught, atomic_path(tmp_path / "a.npz") as temporary:
         temporary.write_bytes(b"part")

@@ -83,7 +83,10 @@ def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:
         return
     with malformed(where):
         attributes = {a.name: attribute_value(a) for a in proto.attribute}
-    import_node(Node(state, proto.op_type, proto.input, proto.output, attributes), rules_for(proto), where)
+    node = Node(state, proto.op_type, proto.input, proto.output, attributes)
+    import_node(node, rules_for(proto), where)
+    if proto.op_type != "Constant":
+        state.called |= {name: node.tensor_name(name) for name in proto.output if name}
 
 
 def _check_names(graph: "onnx.GraphProto") -> None:

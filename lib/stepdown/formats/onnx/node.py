@@ -29,8 +29,14 @@ class Graph(graph.Graph):
         """Constants that were unpacked to bytes, with the type they had."""
         self.depth = 0
         """How many graphs inside nodes this one is in."""
+        self.called: dict[str, str] = {}
+        """What the tensors that nodes make are called: the name of an output that is a copy of another value."""
         self.inlined = itertools.count()
         """Counts the nodes of such graphs."""
+
+    def copy_name(self, name: str, value: SSAValue) -> str:
+        """Return the name that the node gives the output, where one makes it."""
+        return self.called.get(name) or super().copy_name(name, value)
 
     def weight(self, array: np.ndarray, key: str, params: QuantParams | None = None) -> SSAValue:
         """Add a constant; integers of 4 and 2 bits are unpacked."""
