@@ -193,8 +193,8 @@ def test_an_output_that_is_constant_is_copied() -> None:
     program = imported([node("Neg", ["c"], ["y"])], c=np.array([1, 2], np.int32))
     results = MlirRunner(program).run({"x": X})
     assert list(results) == ["y_Neg"]
-    assert results["y_Identity"].tolist() == [-1, -2]
-    assert results["y_Identity"].dtype == np.int32
+    assert results["y_Neg"].tolist() == [-1, -2]
+    assert results["y_Neg"].dtype == np.int32
 
 
 def test_unused_inputs_stay_and_unused_nodes_go() -> None:
