@@ -136,16 +136,14 @@ def _cosine(point: "Point") -> float:
 
 
 def _report(args: argparse.Namespace, plain: "Point", best: "Point", search: "Search") -> None:
-    from stepdown.diagnosis.pareto import float_ops
-
     modes = search.mixed(best.choice).modes
     if args.json:
         print(json.dumps({"int8": _json(plain), "chosen": {**_json(best), "modes": modes}}, indent=1))
         return
     for name, point in (("INT8", plain), ("chosen", best)):
         print(_line(name, point))
-    count = len(best.choice.modes)
-    print(f"{float_ops(best)} of {count} ops in a float mode: wrote {' and '.join([args.output, *args.pareto])}")
+    count = len(best.choice.modes) - len(search.reference.input_ops)
+    print(f"{len(modes)} of {count} ops in a float mode: wrote {' and '.join([args.output, *args.pareto])}")
     asymmetric = f"asymmetric={str(args.asymmetric).lower()}"
     print(
         f"next: tpuc-opt {args.model} --import-calibration-table='file={args.calibration_table} {asymmetric}' "

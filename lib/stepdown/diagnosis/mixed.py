@@ -88,7 +88,9 @@ class Search:
 
     def mixed(self, choice: Choice) -> Recipe:
         """Return the recipe of a choice."""
-        return self.recipe.changed({}, {n: mode for n, mode in choice.modes.items() if mode != self.recipe.mode})
+        inputs = {name for op in self.reference.input_ops for name in op.names}
+        modes = {n: mode for n, mode in choice.modes.items() if mode != self.recipe.mode and n not in inputs}
+        return self.recipe.changed({}, modes)
 
     def best(self) -> Point:
         """Return the best choice that keeps the goal when it is run.
@@ -106,20 +108,27 @@ class Search:
         return self._accurate()
 
     def _accurate(self) -> Point:
-        """Solve, run, and tighten the bound by as much as it was missed, until it is kept."""
+        """Solve and run; tighten the bound by as much as it was missed, loosen it by what is to spare; keep the best."""
         limit, reached = self.goal.limit, 0.0
+        kept: Point | None = None
         for _ in range(_ATTEMPTS):
             choice = self.assignment.solve(noise=[limit] * len(self.reference.results))
-            if choice is None:
+            if choice is None or (kept and choice.cost >= kept.choice.cost):
                 break
             point = self.point(choice, run=True)
             errors = list(point.measured.values())
             if self.goal.met(errors):
-                return point
+                kept = point
+            elif kept:
+                break
             worst = max(self.goal.noise(error) for error in errors)
             reached = max(reached, min(error.cosine for error in errors))
-            limit *= min(_HASTE, _HASTE * self.goal.limit / worst)
-        raise InputError(f"no choice of modes keeps the bound, the best has cosine {reached:.6f}", fix="ask for less")
+            limit *= _HASTE * self.goal.limit / worst if worst else 1.0
+        if kept is None:
+            raise InputError(
+                f"no choice of modes keeps the bound, the best has cosine {reached:.6f}", fix="ask for less"
+            )
+        return kept
 
     def curve(self) -> list[Point]:
         """Return choices from the cheapest to the most accurate; their SQNR is the expected one."""

@@ -71,7 +71,7 @@ def page(curve: Sequence[Point], known: Mapping[str, Point], title: str) -> str:
 def csv(curve: Sequence[Point], known: Mapping[str, Point]) -> str:
     """Return the points as a table: an empty cell is what was not measured."""
     named = [*known.items(), *((f"expected {i}", point) for i, point in enumerate(curve))]
-    lines = ["choice,cost,expected_sqnr_db,measured_sqnr_db,float_ops"]
+    lines = ["choice,cost,expected_sqnr_db,measured_sqnr_db,ops_not_int8"]
     for name, point in named:
         measured = f"{_height(measured_db(point)):.3f}" if point.measured else ""
         lines.append(f"{name},{point.cost:.4f},{_height(point.expected_db):.3f},{measured},{float_ops(point)}")

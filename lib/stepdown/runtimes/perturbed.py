@@ -90,6 +90,7 @@ def _session(program: Program) -> "onnxruntime.InferenceSession | None":
         _with_addends(model, program)
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 4
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # numpy works between two runs
         return onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     except (UnsupportedModel, StepError):
         return None

@@ -1,0 +1,143 @@
+"""Find the first op, or the first pass, that leaves tolerance, and cut out what shows it (bisect_model.py)."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepdown.cli.diagnosis_flags import check_written, files_of, samples_of
+from stepdown.cli.tool import Parser
+from stepdown.cli.tpuc_opt import OptParser
+from stepdown.errors import InputError
+
+if TYPE_CHECKING:
+    from stepdown.diagnosis.bisect import Found, Reduced, Tolerance
+
+EXAMPLES = """\
+Give a lowered module and its float reference to find the first op; or a float module and passes, as tpuc-opt takes
+them, to find the first pass after which the outputs leave tolerance (inside canonicalize: the first rewrite).
+
+examples:
+  bisect_model.py net_int8.mlir --reference net.mlir --input net_in_f32.npz --tolerance 0.9,0.5 -o net_cut
+  bisect_model.py net.mlir --input net_in_f32.npz --canonicalize --convert-top-to-tpu="mode=F16 chip=bm1684x"
+"""
+FOUND_EXIT_CODE = 1
+
+
+class _Parser(Parser):
+    """A parser that lifts passes off the command line first, as tpuc-opt's does."""
+
+    parse_known_args = OptParser.parse_known_args
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the tool's parser."""
+    tool = _Parser(
+        prog="bisect_model.py",
+        description="Find the first op or pass that leaves tolerance, in few runs, and cut out what shows it.",
+        epilog=EXAMPLES,
+    )
+    tool.add_argument("model", metavar="MODEL.mlir", help="a lowered module, or a float one to run passes on")
+    tool.add_argument("--reference", metavar="TOP.mlir", help="the float module that a lowered one was made from")
+    tool.add_argument("--input", required=True, metavar="FILE", help="the sample: an npz file or a photo")
+    tool.add_argument("--tolerance", default="0.90,0.55", metavar="COS,EUC", help="cosine,euclid (default 0.90,0.55)")
+    tool.add_argument("-o", "--output", metavar="NAME", help="write NAME.mlir, NAME.onnx and NAME_in.npz that show it")
+    tool.add_argument("--json", action="store_true", help="print the result as JSON")
+    return tool
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find it; 1 where something leaves tolerance, 0 where nothing does. Raises InputError."""
+    tolerance = _tolerance(args.tolerance)
+    if bool(args.reference) == bool(args.passes):
+        raise InputError("give either --reference, or passes such as --canonicalize", args.model)
+    return _passes(args, tolerance) if args.passes else _ops(args, tolerance)
+
+
+def _tolerance(text: str) -> "Tolerance":
+    try:
+        cosine, euclid = (float(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"'{text}' is malformed", "--tolerance", "want cosine,euclid: 0.9,0.5") from None
+    if not (-1 <= cosine <= 1 and euclid <= 1):
+        raise InputError(f"'{text}' is never kept", "--tolerance", "give numbers up to 1")
+    from stepdown.diagnosis.bisect import Tolerance
+
+    return Tolerance(cosine, euclid)
+
+
+def _passes(args: argparse.Namespace, tolerance: "Tolerance") -> int:
+    from stepdown.diagnosis.passes import first_bad_pass
+    from stepdown.dialects.program import read_program
+    from stepdown.opt_main import make_passes
+
+    if args.output:
+        raise InputError("a pass is not cut out; write what it reads with tpuc-opt -o", "-o")
+    program = read_program(args.model)
+    found = first_bad_pass(program, make_passes(args.passes), samples_of(program, [args.input])[0], tolerance)
+    if args.json:
+        print(json.dumps(vars(found) if found else None))
+    elif found is None:
+        print(f"the outputs are within {args.tolerance} after all {len(args.passes)} passes")
+    else:
+        rewrite = f", its rewrite {found.rewrite}" if found.rewrite else ""
+        print(f"first bad pass: --{found.name} (number {found.place + 1} of {len(args.passes)}){rewrite}")
+        print(f"{found.runs} runs")
+    return FOUND_EXIT_CODE if found else 0
+
+
+def _ops(args: argparse.Namespace, tolerance: "Tolerance") -> int:
+    from stepdown.diagnosis.bisect import first_bad_op, reduce
+    from stepdown.diagnosis.reference import check_pair
+    from stepdown.dialects.program import read_program
+
+    target, reference = read_program(args.model), read_program(args.reference)
+    check_pair(target, reference)
+    names = cut_files(args.output) if args.output else []
+    written = {f"-o {args.output} ({name})": name for name in names}
+    check_written(written, [*files_of(target), *files_of(reference), args.input])
+    sample = samples_of(reference, [args.input])[0]
+    found = first_bad_op(target, reference, sample, tolerance)
+    if found is None:
+        print("null" if args.json else f"all outputs are within {args.tolerance}")
+        return 0
+    part = reduce(target, reference, sample, found.unit, tolerance)
+    if names:
+        _write(part, names)
+    _report(args, found, part)
+    return FOUND_EXIT_CODE
+
+
+def cut_files(output: str) -> list[str]:
+    """Return the files of a cut: module, its weights, ONNX, inputs."""
+    return [f"{output}.mlir", f"{output}_weight.npz", f"{output}.onnx", f"{output}_in.npz"]
+
+
+def _write(part: "Reduced", names: list[str]) -> None:
+    from stepdown.files.atomic import atomic_path
+    from stepdown.files.npz import write_npz
+    from stepdown.formats.onnx.exporter import export_program
+
+    part.target.write(names[0])
+    with atomic_path(names[2]) as place:
+        place.write_bytes(export_program(part.reference).SerializeToString(deterministic=True))
+    write_npz(names[3], part.inputs)
+
+
+def _report(args: argparse.Namespace, found: "Found", part: "Reduced") -> None:
+    name = found.unit.name
+    if args.json:
+        print(json.dumps({"op": name, "type": found.unit.op.name, "runs": found.runs, "cut_ops": part.ops}))
+        return
+    print(f"first bad op: {name} ({found.unit.op.name}), found in {found.runs} runs among {found.tensors} tensors")
+    inputs = ", ".join(f"'{n}' {list(a.shape)}" for n, a in part.inputs.items())
+    print(f"shown by {part.ops} op{'s' * (part.ops != 1)} on {inputs}")
+    if not args.output:
+        print("nothing written; give -o NAME for what shows it")
+        return
+    module, _, onnx, npz = cut_files(args.output)
+    stem = Path(args.output)
+    print(f"wrote {module}, {onnx} and {npz}; this shows it:")
+    print(f"  model_runner.py --model {module} --input {npz} --dump_all_tensors --output {stem}_target.npz")
+    print(f"  model_runner.py --model {onnx} --input {npz} --dump_all_tensors --output {stem}_reference.npz")
+    print(f"  npz_tool.py compare {stem}_target.npz {stem}_reference.npz --tolerance {args.tolerance}")
