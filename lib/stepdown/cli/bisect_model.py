@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepdown.cli.diagnosis_flags import check_written, files_of, samples_of
-from stepdown.cli.tool import Parser
 from stepdown.cli.tpuc_opt import OptParser
 from stepdown.errors import InputError
 
@@ -24,15 +23,9 @@ examples:
 FOUND_EXIT_CODE = 1
 
 
-class _Parser(Parser):
-    """A parser that lifts passes off the command line first, as tpuc-opt's does."""
-
-    parse_known_args = OptParser.parse_known_args
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the tool's parser."""
-    tool = _Parser(
+    tool = OptParser(
         prog="bisect_model.py",
         description="Find the first op or pass that leaves tolerance, in few runs, and cut out what shows it.",
         epilog=EXAMPLES,
@@ -94,7 +87,7 @@ def _ops(args: argparse.Namespace, tolerance: "Tolerance") -> int:
     target, reference = read_program(args.model), read_program(args.reference)
     check_pair(target, reference)
     names = cut_files(args.output) if args.output else []
-    written = {f"-o {args.output} ({name})": name for name in names}
+    written: dict[str, str | None] = {f"-o {args.output} ({name})": name for name in names}
     check_written(written, [*files_of(target), *files_of(reference), args.input])
     sample = samples_of(reference, [args.input])[0]
     found = first_bad_op(target, reference, sample, tolerance)
@@ -102,7 +95,7 @@ def _ops(args: argparse.Namespace, tolerance: "Tolerance") -> int:
         print("null" if args.json else f"all outputs are within {args.tolerance}")
         return 0
     part = reduce(target, reference, sample, found.unit, tolerance)
-    if names:
+    if names and part:
         _write(part, names)
     _report(args, found, part)
     return FOUND_EXIT_CODE
@@ -124,12 +117,17 @@ def _write(part: "Reduced", names: list[str]) -> None:
     write_npz(names[3], part.inputs)
 
 
-def _report(args: argparse.Namespace, found: "Found", part: "Reduced") -> None:
+def _report(args: argparse.Namespace, found: "Found", part: "Reduced | None") -> None:
     name = found.unit.name
     if args.json:
-        print(json.dumps({"op": name, "type": found.unit.op.name, "runs": found.runs, "cut_ops": part.ops}))
+        print(
+            json.dumps({"op": name, "type": found.unit.op.name, "runs": found.runs, "cut_ops": part.ops if part else 0})
+        )
         return
     print(f"first bad op: {name} ({found.unit.op.name}), found in {found.runs} runs among {found.tensors} tensors")
+    if part is None:
+        print("it is a network input: nothing is cut out; see its range in the calibration table")
+        return
     inputs = ", ".join(f"'{n}' {list(a.shape)}" for n, a in part.inputs.items())
     print(f"shown by {part.ops} op{'s' * (part.ops != 1)} on {inputs}")
     if not args.output:

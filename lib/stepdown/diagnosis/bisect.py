@@ -165,11 +165,13 @@ class Reduced:
 
 def reduce(
     target: Program, reference: Program, sample: Mapping[str, np.ndarray], unit: Unit, tolerance: Tolerance
-) -> Reduced:
-    """Return the shortest run of ops that ends in `unit` and leaves tolerance on the reference's own tensors.
+) -> Reduced | None:
+    """Return the fewest ops that end in `unit` and leave tolerance on the reference's own tensors.
 
-    1, 2, 4, … ops before it are taken in, then the least number that still shows it.
+    None where the unit is a network input, which no op makes.
     """
+    if unit.source.name == "top.Input":
+        return None
     tensors = named(run_values(reference, sample))
     units = Units(target, reference)
     order = [u for u in units.all if u.value in _results(behind(unit.value))]
@@ -195,7 +197,6 @@ def _parts(units: Units, unit: Unit, chosen: Sequence[Unit]) -> tuple[Program, P
     names = {u.name for u in chosen}
     lowered = [op for op in behind(unit.value) if root_name(op.results[0]) in names]
     meant = [op for op in behind(unit.meaning) if op.tensor_name in names]
-    meant = meant or [unit.source]
     return (
         cut(units.target, lowered, [unit.value], f"{units.target.name}_cut"),
         cut(units.reference, meant, [unit.meaning], f"{units.reference.name}_cut"),

@@ -108,7 +108,7 @@ class Search:
         return self._accurate()
 
     def _accurate(self) -> Point:
-        """Solve and run; tighten the bound by as much as it was missed, loosen it by what is to spare; keep the best."""
+        """Solve and run; tighten the bound by what it was missed by, loosen it by what is spare; keep the cheapest."""
         limit, reached = self.goal.limit, 0.0
         kept: Point | None = None
         for _ in range(_ATTEMPTS):
@@ -137,7 +137,8 @@ class Search:
         low = max(min(finest, high / 2), high * 1e-6)
         steps = [high * (low / high) ** (i / (_CURVE_POINTS - 1)) for i in range(_CURVE_POINTS)]
         choices = [self.assignment.solve(noise=[step * 1.0001] * len(self.reference.results)) for step in steps]
-        return [self.point(choice) for choice in choices if choice is not None]
+        distinct = {tuple(choice.modes.items()): choice for choice in choices if choice is not None}
+        return [self.point(choice) for choice in distinct.values()]
 
     def _nodes(self, db: bool = False) -> "list[Node]":
         goal = Goal(sqnr_db=0.0) if db else self.goal
