@@ -12,6 +12,8 @@ from stepdown.errors import InputError
 if TYPE_CHECKING:
     from stepdown.calibration.calibrate import SketchJob
     from stepdown.calibration.sketches import Sketches
+    from stepdown.calibration.table import Row
+    from stepdown.calibration.tune import TuneJob
     from stepdown.dialects.program import Program
 
 EXAMPLES = """\
@@ -20,8 +22,10 @@ examples:
   run_calibration.py resnet18.mlir --dataset /dataset/imagenet/val --input_num 100 -o resnet18_cali_table_100
   run_calibration.py resnet18.mlir --dataset /dataset/imagenet/val --sketch resnet18_sketch.npz -o table_max
   run_calibration.py resnet18.mlir --from_sketch resnet18_sketch.npz --cali_method kl -o table_kl
+  run_calibration.py resnet18.mlir --dataset /dataset/imagenet/val --tune --tune_num 20 -o table_tuned
 """
-METHODS = ("percentile", "mse", "max", "kl")
+METHODS = ("percentile", "mse", "max", "kl", "auto")
+TUNE_NUM = 10
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
         "--cali_method", choices=METHODS, default="percentile", help="how ranges are chosen (default percentile)"
     )
     method.add_argument("--percentile", type=float, metavar="P", help="of the method percentile (default 99.99)")
+    method.add_argument(
+        "--tune", action="store_true", help="then move every range to where the ops that read the tensor err least"
+    )
+    method.add_argument("--tune_num", type=int, metavar="N", help=f"samples of --tune (default {TUNE_NUM})")
     _add_running(tool)
     tool.add_argument("--sketch", metavar="X.npz", help="also write what was seen, for --from_sketch")
     tool.add_argument("-o", "--output", required=True, metavar="TABLE", help="the table to write")
@@ -47,10 +55,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_samples(tool: argparse.ArgumentParser) -> None:
     group = tool.add_argument_group("samples")
-    source = group.add_mutually_exclusive_group(required=True)
+    source = group.add_mutually_exclusive_group()
     source.add_argument("--data_list", metavar="LIST", help="text file that names photos or .npz files, one a line")
     source.add_argument("--dataset", metavar="DIR", help="folder, from which --input_num files are chosen at random")
-    source.add_argument("--from_sketch", metavar="X.npz", help="what --sketch wrote: no sample is read again")
+    group.add_argument("--from_sketch", metavar="X.npz", help="what --sketch wrote: samples are only read to --tune")
     group.add_argument("--input_num", type=int, default=0, metavar="N", help="how many samples (default: all)")
     group.add_argument("--seed", type=int, default=0, help="of the choice from --dataset (default 0)")
 
@@ -73,37 +81,70 @@ def run(args: argparse.Namespace) -> int:
     from stepdown.calibration.calibrate import choose_ranges, probabilities
     from stepdown.calibration.table import write_table
     from stepdown.dialects.program import read_program
+    from stepdown.distributed.engine import forget_shards
 
     start = time.monotonic()
-    if args.from_sketch:
-        program = read_program(args.model)
-        sketches, about = _read(args, program)
-    else:
-        job = _job(args)
-        program = job.program
-        sketches, about = _observe(args, job)
+    files = _files(args)
+    job = None if args.from_sketch else _job(args, files)
+    program = job.program if job else read_program(args.model)
+    sketches, about = _observe(args, job) if job else _read(args, program, files)
     rows = choose_ranges(sketches, args.cali_method, args.percentile, probabilities(program))
-    write_table(args.output, rows, _notes(args, about))
-    if not args.from_sketch:
-        _forget(args, job)
+    tune = _tune_job(args, files, rows, sketches) if args.tune else None
+    rows |= _tuned(args, tune, [name for name in rows if name not in probabilities(program)]) if tune else {}
+    write_table(args.output, rows, _notes(args, about, tune))
+    for done in (job, tune):
+        if done:
+            forget_shards(done, _shards(args))
     seconds = round(time.monotonic() - start, 2)
     _report(args, {"tensors": len(rows), "samples": about["count"], "engine": about["engine"], "seconds": seconds})
     return 0
 
 
-def _job(args: argparse.Namespace) -> "SketchJob":
-    """Return what is to be done over the samples."""
-    from stepdown.calibration.calibrate import SketchJob
+def _files(args: argparse.Namespace) -> "list[Path]":
+    """Return the sample files, none where none are read."""
     from stepdown.data.dataset import select_files
 
     if not Path(args.model).is_file():
         raise InputError("no such file", args.model, "give an .mlir file")
+    if not (args.data_list or args.dataset):
+        return []
     files = select_files(args.data_list, args.dataset, args.input_num, args.seed)
     if len(files) < args.input_num:
         print(f"there are only {len(files)} samples, not {args.input_num}", file=sys.stderr)
+    return files
+
+
+def _job(args: argparse.Namespace, files: "list[Path]") -> "SketchJob":
+    """Return what is to be done over the samples."""
+    from stepdown.calibration.calibrate import SketchJob
+
     job = SketchJob(args.model, files, args.engine)
     _refuse_overwriting(args, job.program, files)
     return job
+
+
+def _tune_job(args: argparse.Namespace, files: "list[Path]", rows: "dict[str, Row]", sketches: "Sketches") -> "TuneJob":
+    """Return the second pass, over samples spread evenly over all."""
+    from stepdown.calibration.calibrate import choose_ranges
+    from stepdown.calibration.tune import TuneJob
+
+    count = min(args.tune_num or TUNE_NUM, len(files))
+    chosen = [files[number * len(files) // count] for number in range(count)]
+    return TuneJob(args.model, chosen, rows, choose_ranges(sketches, "max"))
+
+
+def _tuned(args: argparse.Namespace, job: "TuneJob", names: list[str]) -> "dict[str, Row]":
+    """Return the rows of `names` after the second pass."""
+    from stepdown.calibration.tune import tuned_rows
+    from stepdown.cli.shard_progress import ShardProgress
+    from stepdown.distributed.engine import run_shards
+
+    errors = run_shards(
+        job, len(job.files), workers=args.workers, folder=_shards(args), resume=args.resume,
+        on_progress=ShardProgress("samples tuned"),
+    )["errors"]  # fmt: skip
+    tuned = tuned_rows(list(job.rows), job.rows, job.limits, errors)
+    return {name: tuned[name] for name in names}
 
 
 def _observe(args: argparse.Namespace, job: "SketchJob") -> "tuple[Sketches, dict[str, Any]]":
@@ -127,7 +168,7 @@ def _observe(args: argparse.Namespace, job: "SketchJob") -> "tuple[Sketches, dic
     return sketches, about
 
 
-def _read(args: argparse.Namespace, program: "Program") -> "tuple[Sketches, dict[str, Any]]":
+def _read(args: argparse.Namespace, program: "Program", files: "list[Path]") -> "tuple[Sketches, dict[str, Any]]":
     """Return the sketches of --from_sketch, which must be of this very model."""
     from stepdown.calibration.calibrate import refuse_lowered
     from stepdown.calibration.sketches import read_sketches
@@ -140,18 +181,12 @@ def _read(args: argparse.Namespace, program: "Program") -> "tuple[Sketches, dict
         raise InputError(
             f"was taken from another model than {args.model}", args.from_sketch, "take it again with --sketch"
         )
-    _refuse_overwriting(args, program, [Path(args.from_sketch)])
+    _refuse_overwriting(args, program, [Path(args.from_sketch), *files])
     return sketches, about
 
 
 def _shards(args: argparse.Namespace) -> Path:
     return Path(f"{args.output}.shards")
-
-
-def _forget(args: argparse.Namespace, job: "SketchJob") -> None:
-    from stepdown.distributed.engine import forget_shards
-
-    forget_shards(job, _shards(args))
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -164,12 +199,30 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"has no meaning for the method {args.cali_method}", "--percentile", "leave it out")
     if not 50 < args.percentile <= 100:
         raise InputError(f"{args.percentile:g} is not above 50 and up to 100", "--percentile")
-    _check_from_sketch(args)
+    _check_tuning(args)
+    _check_source(args)
 
 
-def _check_from_sketch(args: argparse.Namespace) -> None:
-    """Refuse options that only have a meaning where samples are run."""
-    for flag in ("sketch", "input_num", "engine", "workers", "resume"):
+def _check_tuning(args: argparse.Namespace) -> None:
+    if args.tune_num is None:
+        return
+    if not args.tune:
+        raise InputError("has no meaning without --tune", "--tune_num", "add --tune, or leave it out")
+    if args.tune_num < 1:
+        raise InputError(f"{args.tune_num} is not a number of samples", "--tune_num", "give 1 or more")
+
+
+def _check_source(args: argparse.Namespace) -> None:
+    """Refuse a run that has no samples where it needs them, and options that say how to read them where none are."""
+    listed = args.data_list or args.dataset
+    if not (listed or args.from_sketch):
+        raise InputError("there are no samples", fix="give --data_list, --dataset or --from_sketch")
+    if args.from_sketch and args.tune and not listed:
+        raise InputError("needs samples", "--tune", "give --data_list or --dataset beside --from_sketch")
+    if args.from_sketch and listed and not args.tune:
+        raise InputError("reads no samples", "--from_sketch", "leave out --data_list and --dataset, or add --tune")
+    unused = ("sketch", "engine") if args.tune else ("sketch", "engine", "input_num", "workers", "resume")
+    for flag in unused:
         if args.from_sketch and getattr(args, flag):
             raise InputError("has no meaning with --from_sketch", f"--{flag}", "leave it out")
 
@@ -185,16 +238,19 @@ def _refuse_overwriting(args: argparse.Namespace, program: "Program", read: "lis
         taken.add(Path(written).resolve())
 
 
-def _notes(args: argparse.Namespace, about: "dict[str, Any]") -> list[str]:
+def _notes(args: argparse.Namespace, about: "dict[str, Any]", tune: "TuneJob | None") -> list[str]:
     """Return how the table was made: nothing that differs between two runs on the same model and samples."""
     from stepdown import __version__
+    from stepdown.calibration.samples import samples_digest
 
+    tuned = [f"tuned over {len(tune.files)} samples {samples_digest(tune.hashes)[:16]}"] if tune else []
     method = f"percentile {args.percentile:g}" if args.cali_method == "percentile" else args.cali_method
     weights = f", weights {about['weights'][:16]}" if about["weights"] else ""
     return [
         f"calibration table, stepdown {__version__}",
         f"model {about['model']}{weights}",
         f"method {method}, {about['count']} samples {about['samples'][:16]}, {about['engine']}",
+        *tuned,
     ]
 
 

@@ -18,11 +18,11 @@ OnTensor = Callable[[TensorOp, int, np.ndarray], None]
 
 
 class Interpreter:
-    """Runs a program. Weights are prepared once; a tensor is freed after its last use."""
+    """Runs a program. Weights are prepared once, in `weights`; a tensor is freed after its last use."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._weights: dict[SSAValue, np.ndarray] = {
+        self.weights: dict[SSAValue, np.ndarray] = {
             op.results[0]: load_weight(program, op) for op in program.ops if _is_weight(op)
         }
         self._steps = [op for op in program.ops if not _is_weight(op) and not op.name.endswith(".None")]
@@ -35,7 +35,7 @@ class Interpreter:
 
         `given` holds the function's arguments, or in their place the results of ops that then are not executed.
         """
-        values: dict[SSAValue, Any] = {**self._weights, **given}
+        values: dict[SSAValue, Any] = {**self.weights, **given}
         self.overflows.clear()
         for step, op in enumerate(self._steps):
             if not any(v in given for v in op.results) and self._can_run(op, values):
@@ -66,7 +66,7 @@ class Interpreter:
 
     def _last_uses(self) -> list[list[SSAValue]]:
         """Return, step by step, the values nothing needs any more."""
-        kept = {*self._weights, *self.program.results}
+        kept = {*self.weights, *self.program.results}
         seen: set[SSAValue] = set()
         dead: list[list[SSAValue]] = []
         for op in reversed(self._steps):

@@ -184,7 +184,7 @@ def test_the_tool_takes_a_folder_and_every_method(folder: Path, tmp_path: Path) 
     assert len(tables) == 4
 
 
-METHODS = ("mse", "max", "percentile", "kl")
+METHODS = ("mse", "max", "percentile", "kl", "auto")
 
 
 def test_every_method_is_computed_from_the_sketch_file(folder: Path, tmp_path: Path) -> None:
