@@ -114,7 +114,8 @@ def _change_repeated(rng: Random, part: Any, field: Any, donor: Any, names: Sequ
 def _change_messages(rng: Random, values: Any, field: Any, donor: Any, at: int, step: str) -> None:
     given = [m for m in walk(donor) if m.DESCRIPTOR.full_name == field.message_type.full_name]
     if step in ("add", "copy") and len(values) < _MAX_REPEATED:
-        values.add().CopyFrom(rng.choice(given)) if given else values.add()
+        copy = rng.choice(given).SerializeToString() if given else b""  # a message may hold the one that it is put into
+        values.add().ParseFromString(copy)
     elif step == "change" and values and given:
         copy = rng.choice(given).SerializeToString()
         values[at].ParseFromString(copy)

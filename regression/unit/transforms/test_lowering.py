@@ -52,7 +52,7 @@ def program_of(name, arrays, attributes):
         else:
             input_name, argument = next(inputs)
             values.append(program.add(Input.build(input_name, [argument])))
-    made = op.build(["out"], values, **attributes)
+    made = op.build([f"out{i}" for i in range(8)], values, **attributes)
     names = ["out"] if len(made.results) == 1 else [f"out{i}" for i in range(len(made.results))]
     made.drop_all_references()
     made = op.build(names, values, **attributes)

@@ -118,7 +118,9 @@ class Slice(Move):
         self.require(len(self.starts) == len(self.ends) == len(self.steps) == len(input), "C1", f"{input}")
         self.require(0 not in self.steps, "C2", "a step is 0")
         taken = self._ranges()
-        inside = all(not r or (min(r) >= 0 and max(r) < n) for r, n in zip(taken, input, strict=True))
+        inside = all(
+            not r or (min(r[0], r[-1]) >= 0 and max(r[0], r[-1]) < n) for r, n in zip(taken, input, strict=True)
+        )
         self.require(inside, "C2", f"{self.starts} to {self.ends} by {self.steps} of {input}")
         return [tuple(map(len, taken))]
 

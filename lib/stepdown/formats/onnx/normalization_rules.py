@@ -92,7 +92,7 @@ def dropout(node: Node) -> list[SSAValue]:
     values = [node.alias(node.value(0))]
     if any(node.outputs[1:]):
         kind = np.dtype(np.bool_) if node.opset >= 10 else DTYPES[node.storage(0)]
-        values.append(node.graph.weight(np.ones(node.shape(0), kind), node.names[1]))
+        values.append(node.graph.weight(np.ones(node.room_for(node.shape(0)), kind), node.names[1]))
     return values
 
 

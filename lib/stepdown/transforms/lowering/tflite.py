@@ -71,7 +71,7 @@ def _nothing(op: TensorOp) -> str:
 
 def _compare_problem(op: TensorOp) -> str:
     scales = [scale_of(p) for v in op.operands if (p := quant_of(v))]
-    return "of scales of 1 or more, which LiteRT leaves undefined" if max(scales) >= 1 else ""
+    return "of scales of 1 or more, which LiteRT leaves undefined" if max(scales, default=0) >= 1 else ""
 
 
 def _count_problem(op: TensorOp) -> str:
