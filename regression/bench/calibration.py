@@ -1,0 +1,214 @@
+"""Calibration beside onnxruntime's own calibrators on the same photos, in one run: seconds, peak memory, ratios.
+
+    python regression/bench/calibration.py --model X.onnx --calibration DIR [--repeat N] [--growth]
+        [--flags '--resize_dims 256,256 …']
+
+Every line is a process of its own. Seconds are wall clock, the least of N interleaved runs; memory is that of all of
+its processes together, sampled, with shared pages counted once. With --growth a network of ResNet-50's size is made,
+with random weights, and calibrated on 32 and on 1,000 samples: memory must not differ.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+FLAGS = (
+    "--input_shapes [[1,3,224,224]] --resize_dims 256,256 --pixel_format rgb "
+    "--mean 123.675,116.28,103.53 --scale 0.01712475,0.017507,0.01742919"
+)
+METHODS = ("max", "percentile", "kl", "mse", "auto")
+# What a peer's process runs: model, calibration method, npy file of inputs.
+PEER = """
+import sys
+import numpy as np
+from onnxruntime.quantization import CalibrationMethod
+from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
+import onnxruntime
+model, method, inputs, scratch = sys.argv[1:]
+photos = np.load(inputs, mmap_mode="r")
+name = onnxruntime.InferenceSession(model).get_inputs()[0].name
+class Reader(CalibrationDataReader):
+    def __init__(self): self.rows = iter(photos)
+    def get_next(self):
+        row = next(self.rows, None)
+        return None if row is None else {name: np.array(row)}
+calibrator = create_calibrator(model, augmented_model_path=scratch, calibrate_method=CalibrationMethod[method])
+calibrator.collect_data(Reader())
+calibrator.compute_data()
+"""
+FORWARD = """
+import sys, time
+import numpy as np
+import onnxruntime
+model, inputs = sys.argv[1:]
+session = onnxruntime.InferenceSession(model)
+name = session.get_inputs()[0].name
+for row in np.load(inputs, mmap_mode="r"):
+    session.run(None, {name: np.array(row)})
+"""
+
+
+def main() -> None:
+    """Print the table."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", type=Path, required=True)
+    options.add_argument("--calibration", type=Path, required=True)
+    options.add_argument("--flags", default=FLAGS, help="of model_transform.py (default: MobileNetV2's)")
+    options.add_argument("--repeat", type=int, default=3)
+    options.add_argument("--growth", action="store_true")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        compare(given, Path(folder))
+        if given.growth:
+            growth(Path(folder))
+
+
+def compare(given: argparse.Namespace, folder: Path) -> None:
+    """Print ours, the peers', and what a table costs once the sketch is there."""
+    module, inputs = folder / "net.mlir", folder / "inputs.npy"
+    run([TOOLS / "model_transform.py", "--model_name", "net", "--model_def", given.model, "--mlir", module,
+         *shlex.split(given.flags)])  # fmt: skip
+    np.save(inputs, photos(module, given.calibration))
+    ours = [TOOLS / "run_calibration.py", module, "--dataset", given.calibration, "--sketch", folder / "sketch.npz"]
+    lines: dict[str, list[object]] = {
+        "onnxruntime, plain forward": ["-c", FORWARD, given.model, inputs],
+        "run_calibration.py, 1 worker": [*ours, "--workers", "1", "-o", folder / "one"],
+        "run_calibration.py, 2 workers": [*ours, "--workers", "2", "-o", folder / "two"],
+        **{
+            f"onnxruntime {method}": ["-c", PEER, given.model, method, inputs, folder / "peer.onnx"]
+            for method in ("MinMax", "Entropy")
+        },
+        **{
+            f"--from_sketch --cali_method {method}": [
+                *ours[:2], "--from_sketch", folder / "sketch.npz", "--cali_method", method, "-o", folder / method,
+            ]
+            for method in METHODS
+        },
+    }  # fmt: skip
+    table(lines, given.repeat)
+    if (folder / "one").read_bytes() != (folder / "two").read_bytes():
+        sys.exit("one worker and two give different tables")
+
+
+def table(lines: dict[str, list[object]], repeat: int) -> None:
+    """Print the least seconds and the peak memory of every command; the first one is what others are divided by."""
+    found: dict[str, list[tuple[float, float]]] = {what: [] for what in lines}
+    for _ in range(repeat):
+        for what, command in lines.items():
+            found[what].append(run(command))
+    print(f"{'what':40} {'s':>7} {'ratio':>6} {'peak MiB':>9}")
+    first = min(seconds for seconds, _ in found[next(iter(found))])
+    for what, runs in found.items():
+        seconds, peak = min(s for s, _ in runs), max(p for _, p in runs)
+        print(f"{what:40} {seconds:7.2f} {seconds / first:6.2f} {peak:9.0f}", flush=True)
+
+
+def photos(module: Path, folder: Path) -> np.ndarray:
+    """Return the network's inputs [photos, 1, C, H, W]."""
+    from stepdown.calibration.samples import SampleReader
+    from stepdown.data.dataset import scan_folder
+    from stepdown.dialects.program import read_program
+
+    files = scan_folder(folder)
+    reader = SampleReader(read_program(module), files)
+    return np.stack([next(iter(reader.read(file).values())) for file in files])
+
+
+def run(command: list[object]) -> tuple[float, float]:
+    """Run a Python program; return its seconds and the peak of its and its children's memory, in MiB."""
+    start, peak = time.monotonic(), 0.0
+    with tempfile.TemporaryFile() as said:
+        running = subprocess.Popen([sys.executable, *map(str, command)], stdout=said, stderr=said)
+        while running.poll() is None:
+            peak = max(peak, memory_mib(running.pid))
+            time.sleep(0.05)
+        said.seek(0)
+        if running.returncode:
+            sys.exit(f"{' '.join(map(str, command))[:200]} failed: {said.read().decode()[-300:]}")
+    return time.monotonic() - start, peak
+
+
+def memory_mib(process: int) -> float:
+    """Return the memory of a process and of all below it, a shared page in equal parts (PSS)."""
+    try:
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (OSError, ValueError):
+        return 0.0
+    own = next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0) / 1024
+    return own + sum(memory_mib(int(child)) for child in children)
+
+
+def growth(folder: Path) -> None:
+    """Print peak memory on 32 and on 1,000 samples of a network of ResNet-50's shapes."""
+    import onnx
+
+    from stepdown.files.npz import write_npz
+
+    onnx.save(resnet50(), folder / "resnet50.onnx")
+    run([TOOLS / "model_transform.py", "--model_name", "resnet50", "--model_def", folder / "resnet50.onnx", "--mlir",
+         folder / "resnet50.mlir"])  # fmt: skip
+    sample = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
+    write_npz(folder / "sample.npz", {"x": sample})
+    for count in (32, 1000):
+        (folder / "list").write_text("sample.npz\n" * count)
+        for workers in (1, 2):
+            seconds, peak = run([
+                TOOLS / "run_calibration.py", folder / "resnet50.mlir", "--data_list", folder / "list", "--workers",
+                workers, "-o", folder / "table",
+            ])  # fmt: skip
+            print(
+                f"ResNet-50's shapes, {count} samples, {workers} workers {seconds:7.2f} s {peak:9.0f} MiB", flush=True
+            )
+
+
+def resnet50() -> Any:
+    """Return a network of ResNet-50's shapes with random weights. Source: K. He and others, CVPR 2016, table 1."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    random, nodes, weights = np.random.default_rng(0), [], []
+
+    def conv(x: str, cin: int, cout: int, size: int, stride: int, relu: bool = True) -> str:
+        name = f"c{len(nodes)}"
+        scale = np.float32(np.sqrt(2 / (cin * size * size)))
+        kernel = random.standard_normal((cout, cin, size, size), np.float32) * scale
+        weights.append(numpy_helper.from_array(kernel, f"{name}_w"))
+        sides = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": [size // 2] * 4}
+        nodes.append(helper.make_node("Conv", [x, f"{name}_w"], [name], **sides))
+        if relu:
+            nodes.append(helper.make_node("Relu", [name], [f"{name}_r"]))
+        return f"{name}_r" if relu else name
+
+    x = conv("x", 3, 64, 7, 2)
+    nodes.append(helper.make_node("MaxPool", [x], ["p"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4))
+    x, width = "p", 64
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        inner = 64 << stage
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            left = conv(conv(conv(x, width, inner, 1, 1), inner, inner, 3, stride), inner, inner * 4, 1, 1, relu=False)
+            right = x if block else conv(x, width, inner * 4, 1, stride, relu=False)
+            x, width = f"s{stage}_{block}_r", inner * 4
+            nodes.append(helper.make_node("Add", [left, right], [x[:-2]]))
+            nodes.append(helper.make_node("Relu", [x[:-2]], [x]))
+    weights.append(numpy_helper.from_array(random.standard_normal((2048, 1000), np.float32) * 0.02, "fc_w"))
+    nodes.append(helper.make_node("GlobalAveragePool", [x], ["g"]))
+    nodes.append(helper.make_node("Flatten", ["g"], ["f"]))
+    nodes.append(helper.make_node("MatMul", ["f", "fc_w"], ["y"]))
+    graph = helper.make_graph(
+        nodes, "resnet50", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 224, 224])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1000])], weights,
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+if __name__ == "__main__":
+    main()
