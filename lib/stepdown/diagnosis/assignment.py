@@ -1,6 +1,7 @@
 """The cheapest modes under bounds on the outputs' noise, or the least noise under a bound on cost, exactly (HiGHS).
 
-Binary y[op, mode] chooses; c[tensor, mode] ≥ y[reader, mode] − y[maker, mode] is 1 where the tensor is cast. Noise
+Binary y[op, mode] chooses; c[tensor, mode] ≥ y[reader, mode] − y[maker, mode] is 1 where the tensor is cast;
+d[tensor, made, mode] is 1 where that costs more because the tensor was made in a wide type. Noise
 powers of ops and of casts to INT8 add up at an output, as those of independent errors do.
 Source: J. Hall et al., HiGHS; the additive model is checked by running what it chooses (`stepdown.diagnosis.mixed`).
 """
@@ -72,6 +73,9 @@ class Assignment:
         wanted |= {(node.name, SOURCE_MODE) for node in nodes if node.is_output}
         count = len(self._chosen)
         self._cast = {pair: count + i for i, pair in enumerate(sorted(wanted))}
+        dear = [(name, made, mode) for name, mode in self._cast for made in self._by_name[name].noise if made != mode]
+        count += len(self._cast)
+        self._dear = {triple: count + i for i, triple in enumerate(t for t in dear if self._surcharge(*t))}
 
     def uniform(self, mode: str) -> Choice:
         """Return the choice of one mode for all ops that have it; the others stay in the widest they have."""
@@ -114,7 +118,7 @@ class Assignment:
 
     @property
     def _size(self) -> int:
-        return len(self._chosen) + len(self._cast)
+        return len(self._chosen) + len(self._cast) + len(self._dear)
 
     def _is_read_in(self, node: Node, mode: str, modes: Mapping[str, str]) -> bool:
         if node.is_output and mode == SOURCE_MODE:
@@ -128,10 +132,25 @@ class Assignment:
             rows.add(1.0, {self._chosen[node.name, mode]: 1.0 for mode in node.noise}, 1.0)
             for name in (r for r in node.reads if r in self._by_name):
                 for mode in node.noise:
-                    rows.add(0.0, self._cast_row(name, mode, {self._chosen[node.name, mode]: -1.0}), np.inf)
+                    self._add_cast(rows, name, mode, {self._chosen[node.name, mode]: -1.0})
             if node.is_output:
-                rows.add(1.0, self._cast_row(node.name, SOURCE_MODE, {}), np.inf)
+                self._add_cast(rows, node.name, SOURCE_MODE, {})
         return rows
+
+    def _add_cast(self, rows: _Rows, name: str, mode: str, reader: dict[int, float]) -> None:
+        """Add c[name, mode] ≥ y[reader, mode] − y[name, mode], and d[name, made, mode] ≥ both y − 1."""
+        wanted = 0.0 if reader else 1.0
+        rows.add(wanted, self._cast_row(name, mode, reader), np.inf)
+        for made in self._by_name[name].noise:
+            if (name, made, mode) in self._dear:
+                terms = {self._dear[name, made, mode]: 1.0, self._chosen[name, made]: -1.0, **reader}
+                rows.add(wanted - 1.0, terms, np.inf)
+
+    def _surcharge(self, name: str, made: str, mode: str) -> float:
+        """Return what a cast from the type of `made` costs more than one from the cheapest other type."""
+        node = self._by_name[name]
+        least = min(cast_cost(node.elements, m, mode) for m in node.noise if m != mode)
+        return cast_cost(node.elements, made, mode) - least
 
     def _cast_row(self, name: str, mode: str, reader: dict[int, float]) -> dict[int, float]:
         """Return c[name, mode] + y[name, mode] − y[reader, mode]."""
@@ -139,12 +158,12 @@ class Assignment:
         return {self._cast[name, mode]: 1.0, **made, **reader}
 
     def _cost_terms(self) -> dict[int, float]:
-        """Return what every variable costs; a cast is reckoned from the narrowest other type."""
+        """Return what every variable costs: c what a cast costs at least, d what it costs more."""
         terms = {i: op_cost(self._by_name[name].work, mode) for (name, mode), i in self._chosen.items()}
         for (name, mode), i in self._cast.items():
             node = self._by_name[name]
             terms[i] = min((cast_cost(node.elements, m, mode) for m in node.noise if m != mode), default=0.0)
-        return terms
+        return terms | {i: self._surcharge(*triple) for triple, i in self._dear.items()}
 
     def _noise_terms(self) -> list[dict[int, float]]:
         """Return, by output, the noise that every variable adds."""

@@ -15,7 +15,7 @@ from stepdown.diagnosis.cut import cut, is_constant
 from stepdown.diagnosis.noise import Noise
 from stepdown.diagnosis.reference import Tensors, named, real, root_name, run_values, stored
 from stepdown.diagnosis.units import Unit, Units
-from stepdown.dialects.op import TensorOp
+from stepdown.dialects.op import TensorOp, layout_of
 from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none, is_real
 from stepdown.runtimes.interpreter import Interpreter
@@ -177,8 +177,14 @@ def reduce(
     order = [u for u in units.all if u.value in _results(behind(unit.value))]
     count = first_bad(len(order) - 1, lambda i: _shows(units, unit, order, i + 1, tensors, tolerance)) + 1
     part, meant = _parts(units, unit, order[len(order) - count :])
-    inputs = {root_name(op.results[0]): tensors[root_name(op.results[0])] for op in part.input_ops + meant.input_ops}
-    return Reduced(part, meant, inputs, count)
+    names = dict.fromkeys(root_name(op.results[0]) for op in part.input_ops + meant.input_ops)
+    return Reduced(part, meant, {name: _as_stored(units, name, tensors) for name in names}, count)
+
+
+def _as_stored(units: Units, name: str, tensors: Tensors) -> np.ndarray:
+    """Return a tensor in real units as the programs store it: the inputs of a part know of no other layout."""
+    order = layout_of(units.by_name[name].value) if name in units.by_name else ()
+    return np.ascontiguousarray(tensors[name].transpose(np.argsort(order))) if order else tensors[name]
 
 
 def _results(ops: Sequence[TensorOp]) -> set[SSAValue]:
@@ -188,7 +194,7 @@ def _results(ops: Sequence[TensorOp]) -> set[SSAValue]:
 def _shows(units: Units, unit: Unit, order: Sequence[Unit], count: int, tensors: Tensors, tolerance: Tolerance) -> bool:
     part, _ = _parts(units, unit, order[len(order) - count :])
     inputs: list[SSAValue] = [op.results[0] for op in part.input_ops]
-    found = Interpreter(part).run({v: stored(v, tensors[root_name(v)]) for v in inputs})[0]
+    found = Interpreter(part).run({v: stored(v, _as_stored(units, root_name(v), tensors)) for v in inputs})[0]
     return not tolerance.holds(real(part.results[0], found), tensors[unit.name])
 
 

@@ -117,24 +117,6 @@ class Imitation:
         array = self._units.target_weight(value)
         return (array * bias_scale(self._unit.op)).astype(np.float32).reshape(wanted.shape)
 
-    def worst_weight(self) -> tuple[float, int]:
-        """Return how many steps the worst weight is from the reference's, and its channel."""
-        worst = (0.0, 0)
-        for i in self._weights_at:
-            value, meant = self._unit.op.operands[i], self._constant(i)
-            off = np.abs(self.lowered_weight(i) - meant)
-            worst = max(worst, _worst(off, quant_of(value), meant))
-        return worst
-
-    def worst_bias(self) -> tuple[float, int]:
-        """Return how many steps the worst bias is from the reference's, and its channel."""
-        assert self._bias_at is not None
-        meant = np.ravel(self._constant(self._bias_at))
-        off = np.abs(np.ravel(self.lowered_bias()) - meant)
-        relative = np.maximum(bias_scale(self._unit.op), np.abs(meant) * 2.0**-7)
-        steps = off / relative
-        return float(steps.max(initial=0.0)), int(steps.argmax()) if steps.size else 0
-
     def _constant(self, index: int) -> np.ndarray:
         """Return the reference's constant operand `index`."""
         return self._units.reference_weight(self._source.operands[index])
@@ -153,16 +135,6 @@ class Imitation:
             return self._units.reference_weight(value)
         name = value_name(value)
         return stored(value, operands[name] if name in operands else tensors[name])
-
-
-def _worst(off: np.ndarray, params: QuantParams | None, meant: np.ndarray) -> tuple[float, int]:
-    """Return the largest of `off` in steps of the type, and its channel along the quantised axis."""
-    if params is None:
-        return float((off / np.maximum(np.abs(meant), 1e-30)).max(initial=0.0) * 2.0**7), 0
-    axis = params.axis or 0
-    peaks = off.max(axis=tuple(i for i in range(off.ndim) if i != axis)) if off.ndim else off.reshape(1)
-    steps = peaks / np.atleast_1d(np.asarray(params.scale, np.float64))
-    return float(steps.max()), int(steps.argmax())
 
 
 def bias_scale(op: TensorOp) -> np.ndarray:

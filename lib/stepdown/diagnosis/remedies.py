@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stepdown.diagnosis.causes import BIAS, CLIPPING, RESOLUTION, WEIGHT, Imitation, limits
+from stepdown.diagnosis.causes import CLIPPING, RESOLUTION, limits
 from stepdown.diagnosis.noise import Noise
 from stepdown.diagnosis.reference import Tensors, named, run_values
 from stepdown.diagnosis.relower import Recipe, lower, measure, outputs_of, recipe_of
@@ -20,8 +20,6 @@ from stepdown.transforms.import_calibration_table import Row
 _SPARE, _ENOUGH_SAMPLES = 1.5, 16
 """A range this many times as wide as the values of that many samples is too wide; fewer samples do not show it."""
 _OUTLIER = 8.0
-_WRONG_STEPS = 1.0
-"""A weight or bias that is further than this many of its steps from the reference's was not rounded: it is another."""
 
 
 @dataclass
@@ -72,12 +70,12 @@ def _merged(parts: Sequence[Mapping[str, object]]) -> dict:
 def _remedy(units: Units, row: BadRow, recipe: Recipe, tensors: Tensors, enough: bool) -> Remedy:
     unit = row.unit
     float_mode = {unit.name: recipe.best_float}
+    if row.wrong:
+        return Remedy(unit.name, f"{row.wrong}; lower again from the reference")
     if row.cause == CLIPPING:
         return _wider(row)
     if row.cause == RESOLUTION:
         return (_narrower(row) if enough else None) or _finer(units, row, recipe, tensors)
-    if row.cause in (WEIGHT, BIAS) and (wrong := _wrong_constant(units, unit, row.cause, tensors)):
-        return Remedy(unit.name, f"{wrong}; lower again from the reference")
     text = f"keep the op in {recipe.best_float}: its {row.cause} costs more than its neighbours'"
     return Remedy(unit.name, text, {}, float_mode)
 
@@ -131,14 +129,3 @@ def _outlier(unit: Unit, tensors: Tensors) -> str:
     peaks = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != 1))
     ratio = float(peaks.max() / max(float(np.median(peaks)), 1e-30))
     return f" (channel {int(peaks.argmax())} reaches {ratio:.0f} times the median channel)" if ratio > _OUTLIER else ""
-
-
-def _wrong_constant(units: Units, unit: Unit, cause: str, tensors: Tensors) -> str:
-    """Return what is wrong with a weight or bias that is no rounding of the reference's, '' where nothing is."""
-    local = units.run(unit, tensors)
-    imitation = Imitation(units, unit, local.operands, tensors)
-    off, channel = imitation.worst_bias() if cause == BIAS else imitation.worst_weight()
-    what = "bias" if cause == BIAS else "weight"
-    return (
-        f"its {what} is not the reference's (channel {channel} is off by {off:.4g} steps)" if off > _WRONG_STEPS else ""
-    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stepdown.diagnosis.causes import CAUSES, shares
+from stepdown.diagnosis.constants import wrong_constant
 from stepdown.diagnosis.noise import Noise
 from stepdown.diagnosis.reference import Tensors, Values, check_pair, named, run_values
 from stepdown.diagnosis.samples import Sample, Told, quiet, reference_runs
@@ -32,6 +33,9 @@ class Row:
     causes: np.ndarray = field(default_factory=lambda: np.zeros(len(CAUSES)))
     low: float = np.inf
     high: float = -np.inf
+    wrong: str = ""
+    """What is wrong with a constant that no rounding could have given, '' where nothing is."""
+    wrong_cause: str = ""
 
     @property
     def effect(self) -> float:
@@ -40,7 +44,9 @@ class Row:
 
     @property
     def cause(self) -> str:
-        """The cause whose absence helps most; '' where there is no error."""
+        """What is certain, else the cause whose absence helps most; '' where there is no error."""
+        if self.wrong:
+            return self.wrong_cause
         return CAUSES[int(np.argmax(self.causes))] if self.causes.any() else ""
 
     @property
@@ -51,7 +57,7 @@ class Row:
 
 @dataclass
 class Diagnosis:
-    """All rows, the worst first, and the errors of the network's outputs."""
+    """All rows, those with a wrong constant first, then by what they do to the outputs; and the outputs' errors."""
 
     rows: list[Row]
     outputs: dict[str, Noise]
@@ -81,7 +87,9 @@ def diagnose(
         for place, row in enumerate(rows, 1):
             _measure(units, row, values, tensors, float_run, wanted)
             told(f"sample {number} of {len(samples)}, op {place} of {len(rows)}")
-    rows.sort(key=lambda row: -row.effect)
+    for row in rows:
+        row.wrong_cause, row.wrong = wrong_constant(units, row.unit)
+    rows.sort(key=lambda row: (not row.wrong, -row.effect))
     _explain(units, [row for row in rows[:explained] if row.effect], samples)
     accumulated = {row.unit.name: row.accumulated for row in rows}
     outputs = {name: accumulated.get(name, Noise()) for name in map(value_name, reference.results)}

@@ -1,0 +1,78 @@
+"""Few probes find the first bad op, pass and rewrite, and what is cut out shows the fault."""
+
+import math
+
+import networkx
+import numpy as np
+import pytest
+from broken import CHIP, DEFECTS, Network, bias_dropped
+from checkout import ROOT, run
+
+from stepdown.diagnosis.bisect import Tolerance, dominators, first_bad, first_bad_op, graph_of
+from stepdown.diagnosis.passes import first_bad_pass
+from stepdown.diagnosis.relower import lower
+from stepdown.dialects.op import TensorOp
+from stepdown.dialects.top.mac import Conv
+from stepdown.transforms.canonicalize import Canonicalize
+from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
+from stepdown.transforms.rewrite import PATTERNS, Rewriter
+
+LIMIT = Tolerance(0.99, 0.9)
+
+
+@pytest.mark.parametrize("first", range(10))
+def test_halving_finds_the_first(first: int) -> None:
+    asked = []
+    assert first_bad(9, lambda i: asked.append(i) or i >= first) == min(first, 9)
+    assert len(asked) <= math.ceil(math.log2(10))
+
+
+def test_dominators_of_a_diamond() -> None:
+    edges = [("the inputs", "a"), ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("d", "e")]
+    assert dominators(networkx.DiGraph(edges), "e") == ["a", "d", "e"]
+
+
+@pytest.mark.parametrize("defect", list(DEFECTS))
+@pytest.mark.parametrize("place", [1, 5])
+def test_the_first_bad_op(resnet8: Network, defect: str, place: int) -> None:
+    name, target = DEFECTS[defect][0](resnet8, place)
+    found = first_bad_op(target, resnet8.reference, resnet8.samples[0], LIMIT)
+    assert found is not None and found.unit.name == name
+    chain = dominators(graph_of(target), found.unit.name)
+    assert found.runs <= math.ceil(math.log2(len(chain) + 10)) + 5
+
+
+def test_nothing_is_found_where_nothing_is_bad(resnet8: Network) -> None:
+    target = lower(resnet8.reference, resnet8.recipe("F32"))
+    assert first_bad_op(target, resnet8.reference, resnet8.samples[0], Tolerance(0.9999, 0.999)) is None
+
+
+def test_what_is_cut_out_shows_the_fault(resnet8: Network, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    _, target = bias_dropped(resnet8, 5)
+    target.write(tmp_path / "bad.mlir")
+    np.savez(tmp_path / "in.npz", **resnet8.samples[0])
+    words = ["bad.mlir", "--reference", resnet8.path, "--input", "in.npz", "--tolerance", "0.99,0.9", "-o", "cut"]
+    ended = run(ROOT / "tools" / "bisect_model.py", *words, cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    commands = [line.split() for line in ended.stdout.splitlines() if line.startswith("  ")]
+    codes = [run(ROOT / "tools" / c[0], *c[1:], cwd=tmp_path).returncode for c in commands]
+    assert codes == [0, 0, 1]
+
+
+def test_the_first_bad_pass_and_rewrite(resnet8: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(graph: Rewriter, op: TensorOp) -> bool:
+        key = op.operands[1].owner.key
+        if key.endswith("spoilt"):
+            return False
+        weight = graph.weight(op, -graph.program.weights[key], f"{key}_spoilt")
+        op.operands[1] = weight
+        return True
+
+    monkeypatch.setitem(PATTERNS, "top.Conv", [spoil])
+    passes = [ConvertTopToTpu("F32", CHIP)]
+    assert first_bad_pass(resnet8.reference, passes, resnet8.samples[0], LIMIT) is None
+    found = first_bad_pass(resnet8.reference, [Canonicalize(), *passes], resnet8.samples[0], LIMIT)
+    assert found is not None and (found.place, found.name) == (0, "canonicalize")
+    assert found.rewrite.startswith("spoil at ")
+    assert spoil in PATTERNS["top.Conv"]
+    assert any(isinstance(op, Conv) for op in resnet8.reference.ops)
