@@ -91,31 +91,35 @@ def run_onnx(path: Path, photos: Path) -> np.ndarray:
 
 
 def _tflite_logits(task: PeerTask) -> np.ndarray:
-    """Run the quantised file on LiteRT's reference kernels; logits are what its last Softmax reads."""
-    from stepdown.runtimes.tflite import TfliteRunner
+    """Run the quantised file on LiteRT's built-in kernels; logits are what its last Softmax reads."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    runner = TfliteRunner(task.quantised)
-    spec, wanted = runner.inputs()[0], _logits_name(task.quantised)
+    interpreter = Interpreter(
+        str(task.quantised), experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )  # fmt: skip
+    interpreter.allocate_tensors()
+    source, name = interpreter.get_input_details()[0], _logits_name(task.quantised)
+    wanted = next(d for d in interpreter.get_tensor_details() if d["name"] == name)
     rows = []
     for x in np.load(task.photos, mmap_mode="r"):
-        placed = x if x.shape == spec.shape else x.transpose(0, 2, 3, 1)
-        scaled = np.rint(placed / np.float32(spec.info.scale)) + spec.info.zero_point
-        found = runner.run({spec.name: np.clip(scaled, -128, 127).astype(np.int8)}, "all")
-        info = runner.metadata.tensors[wanted]
-        rows.append((found[wanted].reshape(-1).astype(np.float64) - info.zero_point) * info.scale)
-    runner.close()
+        placed = x if x.shape == tuple(source["shape"]) else x.transpose(0, 2, 3, 1)
+        scale, zero_point = source["quantization"]
+        stored = np.clip(np.rint(placed / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
+        interpreter.set_tensor(source["index"], stored)
+        interpreter.invoke()
+        scale, zero_point = wanted["quantization"]
+        rows.append((interpreter.get_tensor(wanted["index"]).reshape(-1).astype(np.float64) - zero_point) * scale)
     return np.stack(rows)
 
 
 def _logits_name(path: Path) -> str:
     """Return the name of the tensor that the network's last op reads where that is a Softmax, else its output's."""
+    from stepdown.dialects.op import value_name
     from stepdown.formats.tflite.importer import import_tflite
     from stepdown.formats.tflite.loader import load_tflite
 
-    program = import_tflite(load_tflite(path))
-    last = program.results[0].owner
-    from stepdown.dialects.op import value_name
-
+    last = import_tflite(load_tflite(path), path.stem).results[0].owner
     while last.name in ("top.Softmax", "top.Dequantize"):
         last = last.operands[0].owner
     return value_name(last.results[0])
@@ -126,6 +130,6 @@ _PEERS = (
     onnxruntime_peer("onnxruntime QDQ, u8 asymmetric, MinMax", activation_type="QUInt8"),
     onnxruntime_peer("onnxruntime QDQ, s8 symmetric, MinMax", extra_options={"ActivationSymmetric": True}),
     onnxruntime_peer("onnxruntime QDQ, s8 asymmetric, Percentile", calibrate_method="Percentile"),
-    Peer("TensorFlow INT8 (LiteRT reference kernels)", _tflite_logits, lambda task: task.quantised.is_file()),
+    Peer("TensorFlow INT8 on LiteRT", _tflite_logits, lambda task: task.quantised.is_file()),
 )
 PEERS = {peer.name: peer for peer in _PEERS}

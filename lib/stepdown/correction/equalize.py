@@ -1,9 +1,10 @@
 """The factors of a group of channels, and their application to weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from stepdown.correction.channels import Group, is_depthwise, read_rows
 from stepdown.dialects.op import TensorOp
@@ -18,7 +19,7 @@ _STEPS = 255
 
 @dataclass
 class ChannelStatistics:
-    """What samples showed of the channels of a group: largest magnitude, sum of squares, count."""
+    """What samples showed of the channels of a tensor: largest magnitude, sum of squares, count."""
 
     largest: np.ndarray
     squares: np.ndarray
@@ -33,41 +34,42 @@ class ChannelStatistics:
 
 
 def choose_factors(
-    group: Group, seen: ChannelStatistics, constant: Callable[[TensorOp], np.ndarray], headroom: float
-) -> np.ndarray:
+    group: Group, seen: Mapping[SSAValue, ChannelStatistics], constant: Callable[[TensorOp], np.ndarray],
+    headroom: float,
+) -> np.ndarray:  # fmt: skip
     """Return the factor of each channel that lowers the expected error of the readers' outputs most.
 
     The error of rounding activations falls as channels are scaled up to the widest one; that of rounding the readers'
     weights may rise, for a row has one scale. Both are uniform rounding errors, step² / 12.
     """
-    top = float(seen.largest.max(initial=0.0))
-    limit = group.limit
-    if top <= 0:
-        return np.ones(group.channels)
-    ranges = np.where(seen.largest > 0, seen.largest * (headroom if limit is not None else 1.0), top)
-    widest = limit if limit is not None else top
-    ratio = np.clip(widest / np.minimum(ranges, widest), 1.0, MAX_FACTOR)
-    power = seen.squares / max(1, seen.count)
-    rows = [(op, read_rows(op, constant(op))) for op in group.readers]
-    span = min(widest, top * headroom) if limit is not None else top
+    shares = np.max([_shares(group, v, seen[v], headroom) for v in group.tensors], axis=0)
+    ratio = np.clip(1 / np.maximum(shares, 1 / MAX_FACTOR), 1.0, MAX_FACTOR)
+    ratio[shares == 0] = 1.0
+    readers = [(op, read_rows(op, constant(op)), seen[op.operands[0]]) for op in group.readers]
 
     def error(exponent: float) -> float:
-        return sum(_error(op, w, ratio**exponent, ranges, power, span) for op, w in rows)
+        return sum(_error(op, rows, read, ratio**exponent) for op, rows, read in readers)
 
     return np.asarray(ratio ** min(EXPONENTS, key=error))
 
 
-def _error(op: TensorOp, w: np.ndarray, factors: np.ndarray, ranges: np.ndarray, power: np.ndarray, span: float) -> float:
+def _shares(group: Group, value: SSAValue, seen: ChannelStatistics, headroom: float) -> np.ndarray:
+    """Return how much of a tensor's range each channel takes; below a clip the clip is the range."""
+    clipped = group.limit is not None and value.owner in group.makers
+    widest = float(group.limit or 0.0) if clipped else float(seen.largest.max(initial=0.0))
+    return np.minimum(seen.largest * (headroom if clipped else 1.0) / max(widest, np.finfo(np.float32).tiny), 1.0)
+
+
+def _error(op: TensorOp, rows: np.ndarray, read: ChannelStatistics, factors: np.ndarray) -> float:
     """Return the expected squared error of the outputs of one reader, of all rows together."""
-    step = float((ranges * factors).max()) / _STEPS if span > 0 else 0.0
-    gain = np.square(w).sum(axis=2)  # [O, C]
+    step = float((read.largest * factors).max(initial=0.0)) / _STEPS
+    gain = np.square(rows).sum(axis=2)  # [O, C]
     noise = np.square(step / factors) / 12
     if isinstance(op, Conv) and is_depthwise(op):
         return float((gain[:, 0] * noise).sum())  # a row reads one channel: its scale takes the factor in
-    scaled = np.abs(w).max(axis=2) / factors
-    steps = scaled.max(axis=1) / WEIGHT_MAX
-    read = (np.square(factors) * power).sum() * w.shape[2]
-    return float((gain * noise).sum() + (np.square(steps) / 12).sum() * read)
+    steps = (np.abs(rows).max(axis=2) / factors).max(axis=1) / WEIGHT_MAX
+    power = float((np.square(factors) * read.squares).sum()) / max(1, read.count) * rows.shape[2]
+    return float((gain * noise).sum() + (np.square(steps) / 12).sum() * power)
 
 
 def scaled_maker(op: TensorOp, weight: np.ndarray, factors: np.ndarray) -> np.ndarray:

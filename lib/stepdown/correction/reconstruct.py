@@ -17,7 +17,7 @@ from stepdown.numerics.quantize import QuantParams, dequantize
 from stepdown.transforms.lowering.integer import can_lower
 from stepdown.transforms.lowering.mac import channel_axis, channel_scales
 
-MAX_COLUMNS = 2048
+MAX_COLUMNS = 512
 """Output positions of a sample that are looked at; of more, evenly spaced ones."""
 
 
@@ -60,6 +60,17 @@ def reconstruct(walk: Walk, op: TensorOp, rounds: int) -> Report | None:
     return report
 
 
+def correct_bias(walk: Walk, op: TensorOp) -> float | None:
+    """Replace the bias of `op` by one whose outputs have the float network's means; None where there is no such op.
+
+    Returns the largest change, in units of the result's scale.
+    """
+    if not can_reconstruct(walk, op):
+        return None
+    solver = _Solver(walk, op)
+    return solver.correct_bias()
+
+
 class _Solver:
     """The search for one op's integers; `chosen` are the real rows and bias found so far."""
 
@@ -73,6 +84,7 @@ class _Solver:
         self.bias = np.zeros((groups, outputs)) if bias is None else bias.reshape(groups, outputs).astype(np.float64)
         self.source, self.target = walk.state.params_of(op.operands[0]), walk.state.params_of(op.results[0])
         self.chosen: tuple[np.ndarray, np.ndarray] | None = None
+        self.ridge: float | None = None
         self.integers, self.scales = np.empty(0), np.empty(0)
 
     # --- what is read and wanted
@@ -114,7 +126,9 @@ class _Solver:
     def solve(self, halves: tuple[Moments, Moments]) -> Report:
         """Choose integers, scales and bias for the targets of `halves`."""
         seen = (halves[0] + halves[1]).centred()
-        ridge = best_ridge(self.rows, (halves[0].centred(), halves[1].centred()))
+        if self.ridge is None:
+            self.ridge = best_ridge(self.rows, (halves[0].centred(), halves[1].centred()))
+        ridge = self.ridge
         problem = wanted(self.rows, seen, ridge)
         self.scales = best_scales(problem, self._scales(problem.rows))
         self.integers = round_rows(problem, self.scales)
@@ -131,6 +145,15 @@ class _Solver:
         flat = channel_scales(rows.reshape(-1, terms), self.bias.reshape(-1), 0, self.source)
         return flat.astype(np.float64).reshape(groups, outputs)
 
+    def correct_bias(self) -> float:
+        """Keep the weight, rounded to nearest as lowering does, and change the bias alone."""
+        halves = self.moments(None)
+        seen, scales = (halves[0] + halves[1]).centred(), self._scales(self.rows)[:, :, None]
+        real = np.rint(self.rows / scales) * scales
+        bias = seen.y - np.matmul(real, seen.x[:, :, None])[:, :, 0]
+        self._store_bias(bias)
+        return float(np.abs(bias - self.bias).max()) / float(self.target.scale)  # type: ignore[arg-type]
+
     # --- storing
 
     def store(self) -> None:
@@ -141,10 +164,13 @@ class _Solver:
         params = QuantParams(scales, 0, "i8", channel_axis(self.op, self.weight))
         name = value_name(self.op.operands[1])
         weight = add_weight(self.walk.top, self.op, f"{name}_reconstructed", stored, params)
-        bias = self.chosen[1].astype(np.float32).reshape(-1)
+        self.op.operands[1] = weight
+        self._store_bias(self.chosen[1])
+
+    def _store_bias(self, bias: np.ndarray) -> None:
         given = self.op.operands[2]
-        key = f"{self.op.tensor_name}_bias" if is_none(given) else f"{value_name(given)}_reconstructed"
-        self.op.operands[1], self.op.operands[2] = weight, add_weight(self.walk.top, self.op, key, bias, "f32")
+        key = f"{self.op.tensor_name}_bias" if is_none(given) else f"{value_name(given)}_corrected"
+        self.op.operands[2] = add_weight(self.walk.top, self.op, key, bias.astype(np.float32).reshape(-1), "f32")
 
 
 def add_weight(top: Program, op: TensorOp, key: str, array: np.ndarray, element: str | QuantParams) -> SSAValue:

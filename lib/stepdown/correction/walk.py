@@ -24,7 +24,9 @@ Visit = Callable[["Walk", TensorOp], None]
 class Walk:
     """One walk over the ops of `top`; `visit` is called with each op before it is lowered, and may change its weights."""
 
-    def __init__(self, top: Program, lowering: ConvertTopToTpu, arguments: Sequence[dict[SSAValue, np.ndarray]]) -> None:
+    def __init__(
+        self, top: Program, lowering: ConvertTopToTpu, arguments: Sequence[dict[SSAValue, np.ndarray]]
+    ) -> None:
         self.top, self._lowering, self._arguments = top, lowering, arguments
         self.state = self._fresh_state()
         self._alias = dict(zip(self.state.program.block.args, top.block.args, strict=True))
@@ -105,4 +107,3 @@ class Walk:
                 self._spool.drop(value)
                 for made in self.state.made.get(value, {}).values():
                     self._spool.drop(made)
-

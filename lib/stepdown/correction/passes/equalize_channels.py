@@ -2,14 +2,14 @@
 
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from stepdown.correction.channels import Group, find_groups
 from stepdown.correction.equalize import ChannelStatistics, choose_factors, scaled_maker, scaled_reader
 from stepdown.correction.reconstruct import add_weight
-from stepdown.correction.samples import open_samples
+from stepdown.correction.samples import ProgramSamples, open_samples
 from stepdown.dialects.op import TensorOp, fused_of, layouts_of, location, names_of, value_name
 from stepdown.dialects.program import Program, State
 from stepdown.dialects.types import is_none
@@ -18,6 +18,7 @@ from stepdown.runtimes.interpreter import Interpreter
 from stepdown.transforms.base import Pass
 
 _SUFFIX = "_equalized"
+Seen = dict[SSAValue, ChannelStatistics]
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,16 @@ class EqualizeChannels(Pass):
         samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
         groups = find_groups(program)
         seen = _statistics(program, groups, samples)
-        for group, statistics in zip(groups, seen, strict=True):
-            _apply(program, group, statistics, self.headroom)
+        for group in groups:
+            _apply(program, group, seen, self.headroom)
 
 
-def _statistics(program: Program, groups: list[Group], samples: Any) -> list[ChannelStatistics]:
-    """Return what the samples show of each group."""
-    found = [ChannelStatistics(np.zeros(g.channels), np.zeros(g.channels)) for g in groups]
-    of = {value: found[i] for i, group in enumerate(groups) for value in group.tensors}
+def _statistics(program: Program, groups: list[Group], samples: ProgramSamples) -> Seen:
+    """Return what the samples show of the groups' tensors."""
+    found = {v: ChannelStatistics(np.zeros(g.channels), np.zeros(g.channels)) for g in groups for v in g.tensors}
 
     def observe(op: TensorOp, index: int, array: np.ndarray) -> None:
-        if statistics := of.get(op.results[index]):
+        if statistics := found.get(op.results[index]):
             statistics.add(array)
 
     interpreter = Interpreter(program)
@@ -65,7 +65,7 @@ def _statistics(program: Program, groups: list[Group], samples: Any) -> list[Cha
     return found
 
 
-def _apply(program: Program, group: Group, seen: ChannelStatistics, headroom: float) -> None:
+def _apply(program: Program, group: Group, seen: Seen, headroom: float) -> None:
     def constant(op: TensorOp, index: int = 1) -> np.ndarray:
         return program.weights[op.operands[index].owner.key]  # type: ignore[union-attr]
 

@@ -1,0 +1,47 @@
+"""What the passes that walk the calibrated program beside its lowering have in common."""
+
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stepdown.correction.samples import open_samples
+from stepdown.correction.walk import Walk
+from stepdown.dialects.op import TensorOp
+from stepdown.dialects.program import Program, State
+from stepdown.errors import InputError
+from stepdown.transforms.base import Pass
+from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
+
+
+@dataclass(frozen=True)
+class WalkingPass(Pass):
+    """A pass that changes one op after the other; chip and symmetry are those of the lowering that will follow."""
+
+    dataset: str = ""
+    data_list: str = ""
+    input_num: int = 0
+    seed: int = 0
+    chip: str = ""
+    asymmetric: bool = False
+
+    required: ClassVar[tuple[str, ...]] = ("chip",)
+
+    def run(self, program: Program) -> None:
+        """Change the ops of `program`, each after all that it reads.
+
+        Raises:
+            InputError: the module is not calibrated, or the samples do not fit it.
+        """
+        if program["state"] != State.TOP_CALIBRATED:
+            fix = "put --import-calibration-table='file=… asymmetric=…' before it"
+            raise InputError(f"--{self.pass_name()} needs a calibrated module", program.path, fix)
+        samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
+        Walk(program, ConvertTopToTpu("INT8", self.chip, self.asymmetric), samples).run(self._visit)
+
+    def _visit(self, walk: Walk, op: TensorOp) -> None:
+        if told := self.change(walk, op):
+            print(f"{op.tensor_name}: {told}", file=sys.stderr)
+
+    def change(self, walk: Walk, op: TensorOp) -> str:
+        """Change the constants of one op; return what to tell of it, '' where nothing was done."""
+        raise NotImplementedError
