@@ -357,7 +357,7 @@ def _claims(path: Path, text: str) -> None:
 
 HEADERS = {
     "a shape of 2^62": "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }\n",
-    "a shape whose product overflows": "{'descr': '<f4', 'fortran_order': False, 'shape': (1073741824, 1073741824), }\n",
+    "a product that overflows": "{'descr': '<f4', 'fortran_order': False, 'shape': (1073741824, 1073741824), }\n",
     "a negative shape": "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4), }\n",
     "a thousand dimensions": "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1," * 1000 + "), }\n",
     "nothing, 2^62 times": "{'descr': '|V0', 'fortran_order': False, 'shape': (4611686018427387904,), }\n",

@@ -143,7 +143,9 @@ CASES = [
         "STRIDED_SLICE", ((4, 6, 3), ints(0, 0, -1), ints(0, 0, 0), ints(1, 1, 1)), (1, 4, 6),
         {"newAxisMask": 1, "ellipsisMask": 2, "shrinkAxisMask": 4},
     ),
-    *(Case(code, ((2, 3, 4), ints(-1, 0)), (3,)) for code in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")),
+    *(Case(code, ((2, 3, 4), ints(-1, 0)), (3,)) for code in (
+        "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD",
+    )),
     Case("MEAN", (IMAGE, ints(1, 2)), (2, 1, 1, 4), {"keepDims": True}),
     Case("ARG_MAX", ((2, 5), ints(1)[0]), (2,), {"outputType": 4}, dtype="int64"),
     Case("ARG_MIN", ((2, 5), ints(0)[0]), (5,), {"outputType": 2}, dtype="int32"),
