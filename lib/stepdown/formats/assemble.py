@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import TensorOp, rename
 from stepdown.dialects.top.source import Input, Weight
-from stepdown.errors import InputError
+from stepdown.errors import InputError, ResourceError
 from stepdown.formats.graph import Folded, Graph, claim
 from stepdown.formats.node import Node
 
@@ -24,9 +24,11 @@ Rule = Callable[[Any], SSAValue | Sequence[SSAValue]]
 
 @contextmanager
 def malformed(where: str) -> Iterator[None]:
-    """Turn what reading a malformed node raises into an InputError."""
+    """Turn what reading a malformed node raises into an InputError, and memory that runs out into a ResourceError."""
     try:
         yield
+    except MemoryError as error:
+        raise ResourceError(f"its constants take too much memory ({error})", where) from error
     except _MALFORMED as error:
         raise InputError(f"is malformed ({str(error) or type(error).__name__})", where) from error
 
