@@ -67,7 +67,19 @@ NETWORKS = {
         "efficientnet_lite0_int8.tflite",
     ),
 }  # fmt: skip
-RECIPES = {"plain": Recipe()}
+_MAX = ("--cali_method", "max")
+_EQUAL = ("--equalize-channels=dataset={samples}", "--dce")
+_WALK = "dataset={samples} input_num=50 chip=bm1684x {symmetry}"
+RECIPES = {
+    "plain": Recipe(),
+    "ranges by max": Recipe(calibration=_MAX),
+    "bias correction": Recipe(calibration=_MAX, passes=(f"--correct-bias={_WALK}",)),
+    "weight reconstruction": Recipe(calibration=_MAX, passes=(f"--reconstruct-weights={_WALK}",)),
+    "channel equalisation": Recipe(_EQUAL, _MAX),
+    "equalisation, bias correction": Recipe(_EQUAL, _MAX, (f"--correct-bias={_WALK}",)),
+    "equalisation, weight reconstruction": Recipe(_EQUAL, _MAX, (f"--reconstruct-weights={_WALK}",)),
+}
+"""Weights have a scale a channel in all of them."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--asymmetric", action="store_true", help="INT8 activations may have a zero point")
     made.add_argument("--calibration_table", default="", help="table of run_calibration.py, needed for INT8")
     made.add_argument("--quantize_table", default="", help="qtable: 'op_name mode' a line")
+    made.add_argument(
+        "--reconstruct", default="", metavar="DIR",
+        help="INT8: choose weights on the samples of a folder so that every op's output stays near the float one's",
+    )  # fmt: skip
+    made.add_argument("--reconstruct_num", type=int, default=50, metavar="N", help="how many of them (default 50)")
     made.add_argument("--test_input", default="", help="npz to run the lowered module on")
     made.add_argument("--test_reference", default="", help="npz of all TOP tensors to compare with (made when absent)")
     made.add_argument("--tolerance", default="", help="cosine,euclid every tensor must reach (default: by the mode)")
@@ -40,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the chain; 1 where the comparison fails."""
     if args.quantize == "INT8" and not args.calibration_table:
         raise InputError("INT8 needs --calibration_table", fix="make one with run_calibration.py")
+    if args.reconstruct and args.quantize != "INT8":
+        raise InputError(f"--reconstruct is for INT8, not {args.quantize}", fix="leave it out")
     output = args.output or lowered_name(args)
     _step("tpuc-opt", *lowering_command(args, output))
     if args.test_input:
@@ -66,6 +73,9 @@ def lowering_command(args: argparse.Namespace, output: str) -> list[str]:
     command = [args.mlir]
     if args.calibration_table:
         command.append(f"--import-calibration-table=file={shlex.quote(args.calibration_table)} {asymmetric}")
+    if args.reconstruct:
+        samples = f"dataset={shlex.quote(args.reconstruct)} input_num={args.reconstruct_num}"
+        command.append(f"--reconstruct-weights={samples} {asymmetric} chip={shlex.quote(args.chip)}")
     lowering = f"mode={args.quantize} {asymmetric} chip={shlex.quote(args.chip)}"
     if args.quantize_table:
         lowering += f" qtable={shlex.quote(args.quantize_table)}"

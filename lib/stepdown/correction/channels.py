@@ -104,7 +104,7 @@ def _complete(group: Group, results: set[SSAValue]) -> bool:
             if not set(use.operation.results) & inside or use.operation in group.makers or _is_mac(use.operation):
                 if not (use.index == 0 and _takes_factors(use.operation)):
                     return False
-                group.readers.append(use.operation)  # type: ignore[arg-type]
+                group.readers.append(use.operation)
     limits = {float(op.relu_limit) for op in group.makers if _clips(op)}  # type: ignore[attr-defined]
     alike = not limits or (len(limits) == 1 and len(group.makers) == 1)
     return alike and bool(group.makers) and bool(group.readers)
@@ -130,7 +130,7 @@ def is_depthwise(op: Conv) -> bool:
 
 
 def read_rows(op: TensorOp, weight: np.ndarray) -> np.ndarray:
-    """Return the weights of `op` as [O, C, rest]: outputs, the channels they read (1 if depthwise), kernel positions."""
+    """Return the weights of `op` as [O, C, K]: outputs, channels that they read (1 if depthwise), kernel positions."""
     if isinstance(op, MatMul):
         return (weight if op.right_transpose else weight.T)[:, :, None]
     return weight.reshape(*weight.shape[:2], -1)

@@ -15,6 +15,7 @@ EXPONENTS = tuple(i / 8 for i in range(9))
 """How much of the difference between channels is taken out: 0 nothing, 1 all of it."""
 MAX_FACTOR = 64.0
 _STEPS = 255
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass
@@ -50,14 +51,15 @@ def choose_factors(
     def error(exponent: float) -> float:
         return sum(_error(op, rows, read, ratio**exponent) for op, rows, read in readers)
 
-    return np.asarray(ratio ** min(EXPONENTS, key=error))
+    exponent: float = min(EXPONENTS, key=error)
+    return np.asarray(ratio**exponent)
 
 
 def _shares(group: Group, value: SSAValue, seen: ChannelStatistics, headroom: float) -> np.ndarray:
     """Return how much of a tensor's range each channel takes; below a clip the clip is the range."""
     clipped = group.limit is not None and value.owner in group.makers
     widest = float(group.limit or 0.0) if clipped else float(seen.largest.max(initial=0.0))
-    return np.minimum(seen.largest * (headroom if clipped else 1.0) / max(widest, np.finfo(np.float32).tiny), 1.0)
+    return np.minimum(seen.largest * (headroom if clipped else 1.0) / max(widest, _TINY), 1.0)
 
 
 def _error(op: TensorOp, rows: np.ndarray, read: ChannelStatistics, factors: np.ndarray) -> float:

@@ -90,7 +90,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Centred:
-    """Covariances h[G, K, K] of the columns and c[G, O, K] with the targets, means x and y, variances of the targets."""
+    """Covariances h[G, K, K] of the columns and c[G, O, K] with the targets, means, variances of the targets."""
 
     h: np.ndarray
     c: np.ndarray

@@ -22,14 +22,14 @@ Visit = Callable[["Walk", TensorOp], None]
 
 
 class Walk:
-    """One walk over the ops of `top`; `visit` is called with each op before it is lowered, and may change its weights."""
+    """One walk over the ops of `top`; `visit` sees each op before it is lowered, and may change its weights."""
 
     def __init__(
         self, top: Program, lowering: ConvertTopToTpu, arguments: Sequence[dict[SSAValue, np.ndarray]]
     ) -> None:
         self.top, self._lowering, self._arguments = top, lowering, arguments
         self.state = self._fresh_state()
-        self._alias = dict(zip(self.state.program.block.args, top.block.args, strict=True))
+        self._alias: dict[SSAValue, SSAValue] = dict(zip(self.state.program.block.args, top.block.args, strict=True))
         self._constants: dict[SSAValue, np.ndarray] = {}
         self._done = 0
         self._last = {v: op for op in top.ops for v in (*op.operands, *op.results)} | dict.fromkeys(top.results)
