@@ -63,18 +63,17 @@ def by_kl(sketch: Sketch, percentile: float = DEFAULT_PERCENTILE) -> Row:
 
 
 def by_auto(sketch: Sketch, percentile: float = DEFAULT_PERCENTILE) -> Row:
-    """Return, for symmetric and asymmetric quantisation apart, what the other methods give with the least Σ |x − x'|³.
+    """Return, for symmetric and asymmetric quantisation apart, what the other methods give with the least Σ |x − x'|.
 
-    The third power minds what is clipped more than the square of `by_mse` does: clipped values err all to one side, and
-    together, where errors of rounding cancel in the sums that read them.
+    Unlike the square, which `by_mse` minimises, it lets a few outliers go where that serves the many.
     """
     rows = [method(sketch, percentile) for name, method in METHODS.items() if name != "auto"]
     thresholds = np.array([row.threshold for row in rows])
     lows, highs = (np.array([end(getattr(row, side), 0.0) for row in rows]) for end, side in _ENDS)
     signed = sketch.minimum < 0
     steps = 2 * SIGNED_STEPS if signed else UNSIGNED_STEPS
-    best = rows[int(np.argmin(cubed_error(sketch, -thresholds * signed, thresholds, steps)))]
-    range_row = rows[int(np.argmin(cubed_error(sketch, lows, highs, UNSIGNED_STEPS)))]
+    best = rows[int(np.argmin(absolute_error(sketch, -thresholds * signed, thresholds, steps)))]
+    range_row = rows[int(np.argmin(absolute_error(sketch, lows, highs, UNSIGNED_STEPS)))]
     return Row(best.threshold, range_row.minimum, range_row.maximum)
 
 
@@ -113,17 +112,16 @@ def expected_error(edges: np.ndarray, density: np.ndarray, low: np.ndarray, high
     return np.diff(integral, axis=1) @ density * delta[:, 0] ** 3
 
 
-def cubed_error(sketch: Sketch, low: np.ndarray, high: np.ndarray, steps: int) -> np.ndarray:
-    """Return, a candidate range each, the expected Σ |x − x'|³ of rounding x to `steps` + 1 levels, and clipping it.
+def absolute_error(sketch: Sketch, low: np.ndarray, high: np.ndarray, steps: int) -> np.ndarray:
+    """Return, a candidate range each, the expected Σ |x − x'| of rounding x to `steps` + 1 levels, and clipping it.
 
-    A value is taken at the middle of its bin; rounding errs evenly up to Δ/2, whose mean cube is (Δ/2)³/4.
+    A value is taken at the middle of its bin; rounding errs evenly up to Δ/2, on the mean Δ/4.
     """
     edges, density = _spread(sketch)
     middle, count = (edges[1:] + edges[:-1]) / 2, density * np.diff(edges)
     below, above = low[:, None] - middle, middle - high[:, None]
     beyond = np.maximum(np.maximum(below, above), 0.0)
-    rounded = ((high - low) / steps / 2) ** 3 / 4
-    return beyond**3 @ count + (beyond == 0) @ count * rounded
+    return beyond @ count + (beyond == 0) @ count * (high - low) / steps / 4
 
 
 def _spread(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:

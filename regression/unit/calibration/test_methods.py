@@ -87,3 +87,29 @@ def test_odd_tensors_get_a_usable_range_inside_what_was_seen(method: str, values
     assert 0 <= row.threshold <= sketch.absmax
     assert sketch.minimum <= row.minimum <= row.maximum <= sketch.maximum
     assert (row.threshold > 0) == (sketch.absmax > 0)
+
+
+def absolute(values: np.ndarray, low: float, high: float, steps: int) -> float:
+    """Return Σ |x − x'| of quantising to `steps` + 1 levels over [low, high], 0 among them."""
+    delta = (high - low) / steps
+    lowest = np.rint(low / delta)
+    exact = values.astype(np.float64)
+    return float(np.abs(exact - np.clip(np.rint(exact / delta), lowest, lowest + steps) * delta).sum())
+
+
+@pytest.mark.parametrize("values", SAMPLES.values(), ids=SAMPLES)
+def test_auto_takes_what_has_the_least_absolute_error(values: np.ndarray) -> None:
+    sketch, signed = sketch_of(values), bool(values.min() < 0)
+    rows = {name: choose_range(sketch, name) for name in METHODS}
+
+    def symmetric(row: Row) -> float:
+        return absolute(values, -row.threshold * signed, row.threshold, 254 if signed else 255)
+
+    def asymmetric(row: Row) -> float:
+        return absolute(values, min(row.minimum, 0.0), max(row.maximum, 0.0), 255)
+
+    auto = rows.pop("auto")
+    for measure in (symmetric, asymmetric):
+        assert measure(auto) <= 1.02 * min(map(measure, rows.values()))
+    assert auto.threshold in {row.threshold for row in rows.values()}
+    assert (auto.minimum, auto.maximum) in {(row.minimum, row.maximum) for row in rows.values()}
