@@ -109,26 +109,34 @@ class Search:
 
     def _accurate(self) -> Point:
         """Solve and run; tighten the bound by what it was missed by, loosen it by what is spare; keep the cheapest."""
-        limit, reached = self.goal.limit, 0.0
-        kept: Point | None = None
+        limit, good, bad = self.goal.limit, 0.0, math.inf
+        run: dict[tuple[str, ...], Point] = {}
         for _ in range(_ATTEMPTS):
             choice = self.assignment.solve(noise=[limit] * len(self.reference.results))
-            if choice is None or (kept and choice.cost >= kept.choice.cost):
+            if choice is None:
                 break
-            point = self.point(choice, run=True)
-            errors = list(point.measured.values())
-            if self.goal.met(errors):
-                kept = point
-            elif kept:
-                break
-            worst = max(self.goal.noise(error) for error in errors)
-            reached = max(reached, min(error.cosine for error in errors))
-            limit *= _HASTE * self.goal.limit / worst if worst else 1.0
-        if kept is None:
+            modes = tuple(choice.modes.values())
+            point = run[modes] = run.get(modes) or self.point(choice, run=True)
+            if self._met(point):
+                good = max(good, limit)
+            else:
+                bad = min(bad, limit)
+            worst = max(self.goal.noise(error) for error in point.measured.values())
+            limit = math.sqrt(good * bad) if 0 < good < bad < math.inf else limit * self._correction(worst)
+        kept = [point for point in run.values() if self._met(point)]
+        if not kept:
+            reached = max((min(e.cosine for e in p.measured.values()) for p in run.values()), default=0.0)
             raise InputError(
                 f"no choice of modes keeps the bound, the best has cosine {reached:.6f}", fix="ask for less"
             )
-        return kept
+        return min(kept, key=lambda point: point.cost)
+
+    def _met(self, point: Point) -> bool:
+        return self.goal.met(list(point.measured.values()))
+
+    def _correction(self, worst: float) -> float:
+        """Return by what the bound given to the solver is multiplied when the real noise was `worst`."""
+        return _HASTE * self.goal.limit / worst if worst else 1.0
 
     def curve(self) -> list[Point]:
         """Return choices from the cheapest to the most accurate; their SQNR is the expected one."""
