@@ -1,8 +1,7 @@
 """Putting a program together: nodes imported one by one, and the network's outputs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from xdsl.ir import SSAValue
 
@@ -11,15 +10,12 @@ from stepdown.dialects.top.source import Input, Weight
 from stepdown.errors import InputError, ResourceError
 from stepdown.formats.graph import Folded, Graph, claim
 from stepdown.formats.node import Node
+from stepdown.formats.registry import Rule
 
 # What a rule raises on attributes of a wrong type or length, or on operands that the operator cannot have.
 _MALFORMED = (
     TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError, RuntimeError,
 )  # fmt: skip
-
-
-Rule = Callable[[Any], SSAValue | Sequence[SSAValue]]
-"""How one kind of node becomes TOP ops: takes the format's `Node`, returns the values of its outputs."""
 
 
 @contextmanager

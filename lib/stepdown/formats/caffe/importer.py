@@ -1,22 +1,17 @@
 """Caffe network → TOP program."""
 
-import importlib
-import pkgutil
-from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-import stepdown.formats.caffe
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Input
 from stepdown.dialects.types import tensor
-from stepdown.errors import InputError, UnsupportedModel
+from stepdown.errors import InputError
 from stepdown.formats.assemble import import_node, network_outputs
 from stepdown.formats.caffe.loader import Blobs
 from stepdown.formats.caffe.network import Network
 from stepdown.formats.caffe.node import Graph, Node
-from stepdown.formats.caffe.rules import REASONS, RULES
+from stepdown.formats.caffe.rules import REGISTRY, RULES
 from stepdown.transforms.rewrite import drop_unused
 
 
@@ -47,22 +42,7 @@ def import_network(
 
 def refuse_unsupported(network: Network) -> None:
     """Raise UnsupportedModel naming every layer type that has no import rule, with how often it occurs."""
-    _load_rules()
-    missing = Counter(layer.type for layer in network.layers if layer.type not in RULES)
-    if missing:
-        listed = ", ".join(
-            f"{kind or 'no type'} ×{count}" + (f" ({REASONS[kind]})" if kind in REASONS else "")
-            for kind, count in sorted(missing.items())
-        )
-        raise UnsupportedModel(f"unsupported layers: {listed}", fix="cut the model before them with --output_names")
-
-
-@cache
-def _load_rules() -> None:
-    """Import every `*_rules` module of this folder: each registers the layers it knows."""
-    for module in pkgutil.iter_modules(stepdown.formats.caffe.__path__):
-        if module.name.endswith("_rules"):
-            importlib.import_module(f"stepdown.formats.caffe.{module.name}")
+    REGISTRY.refuse_unknown(layer.type for layer in network.layers)
 
 
 def _input_type(name: str, shape: tuple[int, ...] | None) -> Any:

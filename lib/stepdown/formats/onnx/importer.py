@@ -1,13 +1,9 @@
 """ONNX graph → TOP program."""
 
-import importlib
-import pkgutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import stepdown.formats.onnx
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Input
 from stepdown.dialects.types import storage_of_dtype, tensor
@@ -65,16 +61,7 @@ def quantises_activations(nodes: "Iterable[onnx.NodeProto]") -> bool:
 
 def refuse_unsupported(nodes: "Sequence[onnx.NodeProto]") -> None:
     """Raise UnsupportedModel naming every operator that has no import rule, with how often it occurs."""
-    _load_rules()
     refuse_unknown(nodes)
-
-
-@cache
-def _load_rules() -> None:
-    """Import every `*_rules` module of this folder: each registers the operators it knows."""
-    for module in pkgutil.iter_modules(stepdown.formats.onnx.__path__):
-        if module.name.endswith("_rules"):
-            importlib.import_module(f"stepdown.formats.onnx.{module.name}")
 
 
 def _import_node(state: Graph, proto: "onnx.NodeProto") -> None:

@@ -1,17 +1,12 @@
 """TFLite graph → TOP program: in floats, or with the integers and the parameters that the model stores."""
 
-import importlib
-import pkgutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 from xdsl.ir import SSAValue
 
-import stepdown.formats.tflite
 from stepdown.dialects.program import Program, State
 from stepdown.dialects.top.source import Input
 from stepdown.dialects.types import tensor
@@ -21,7 +16,7 @@ from stepdown.formats.assemble import import_node, network_outputs
 from stepdown.formats.tflite.loader import stored_dtypes
 from stepdown.formats.tflite.model import Model, Operator, Subgraph, Tensor
 from stepdown.formats.tflite.node import Graph, Node
-from stepdown.formats.tflite.rules import REASONS, RULES
+from stepdown.formats.tflite.rules import REGISTRY, RULES
 from stepdown.numerics.quantize import QuantParams, dequantize
 from stepdown.transforms.rewrite import drop_unused
 
@@ -83,13 +78,7 @@ def reached(graph: Subgraph, ends: Sequence[int]) -> list[Operator]:
 
 def refuse_unsupported(operators: Sequence[Operator]) -> None:
     """Raise UnsupportedModel naming every operator that has no import rule, with how often it occurs."""
-    _load_rules()
-    missing = Counter(o.op_type for o in operators if o.op_type not in RULES)
-    if missing:
-        listed = ", ".join(
-            f"{op} ×{count}" + (f" ({REASONS[op]})" if op in REASONS else "") for op, count in sorted(missing.items())
-        )
-        raise UnsupportedModel(f"unsupported operators: {listed}", fix="cut the model before them or rewrite them")
+    REGISTRY.refuse_unknown(operator.op_type for operator in operators)
 
 
 def refuse_state(graph: Subgraph, operators: Sequence[Operator]) -> None:
@@ -100,14 +89,6 @@ def refuse_state(graph: Subgraph, operators: Sequence[Operator]) -> None:
             f"keeps hidden state between runs in {', '.join(repr(n) for n in dict.fromkeys(hidden))}",
             fix="export the model with its state as inputs and outputs",
         )
-
-
-@cache
-def _load_rules() -> None:
-    """Import every `*_rules` module of this folder: each registers the operators it knows."""
-    for module in pkgutil.iter_modules(stepdown.formats.tflite.__path__):
-        if module.name.endswith("_rules"):
-            importlib.import_module(f"stepdown.formats.tflite.{module.name}")
 
 
 def _tensor_index(graph: Subgraph, name: str) -> int:

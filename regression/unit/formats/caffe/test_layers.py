@@ -310,9 +310,8 @@ def test_layer(case: Case, tmp_path: Path) -> None:
 
 
 def test_every_supported_layer_has_a_case() -> None:
-    from stepdown.formats.caffe import importer
-    from stepdown.formats.caffe.rules import RULES
+    from stepdown.formats.caffe.rules import REGISTRY, RULES
 
-    importer._load_rules()
+    REGISTRY.load()
     elsewhere = {"PriorBox", "DetectionOutput", "ConvolutionDepthwise"}
     assert set(RULES) - elsewhere == {case.kind for case in CASES.values()}
