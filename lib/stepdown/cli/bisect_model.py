@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stepdown.cli.diagnosis_flags import check_written, files_of, samples_of
-from stepdown.cli.tpuc_opt import OptParser
+from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,9 +24,24 @@ examples:
 FOUND_EXIT_CODE = 1
 
 
+class _PassParser(Parser):
+    """A parser that lifts passes off the command line first, as tpuc-opt's does; its help imports nothing."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the rest; `passes` of the result lists (name, options)."""
+        rest, passes = list(sys.argv[1:] if args is None else args), []
+        if not {"-h", "--help"} & set(rest):
+            from stepdown.cli.tpuc_opt import lift_passes
+
+            passes, rest = lift_passes(rest, list(self._option_string_actions))
+        found, unknown = super().parse_known_args(rest, namespace)
+        found.passes = passes
+        return found, unknown
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the tool's parser."""
-    tool = OptParser(
+    tool = _PassParser(
         prog="bisect_model.py",
         description="Find the first op or pass that leaves tolerance, in few runs, and cut out what shows it.",
         epilog=EXAMPLES,
