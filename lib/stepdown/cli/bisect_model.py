@@ -29,7 +29,8 @@ class _PassParser(Parser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the rest; `passes` of the result lists (name, options)."""
-        rest, passes = list(sys.argv[1:] if args is None else args), []
+        rest = list(sys.argv[1:] if args is None else args)
+        passes: list[tuple[str, str]] = []
         if not {"-h", "--help"} & set(rest):
             from stepdown.cli.tpuc_opt import lift_passes
 
