@@ -92,6 +92,8 @@ class Program:
         functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
         if not functions:
             raise InputError("the module holds no function", path)
+        if len(functions[0].body.blocks) != 1:
+            raise InputError("its function has no body, or branches", path)
         self.main = functions[0]
 
     @classmethod

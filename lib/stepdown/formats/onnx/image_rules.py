@@ -21,7 +21,8 @@ from stepdown.formats.onnx.rules import rule
 def affine_grid(node: Node) -> SSAValue:
     """theta[N, D, D + 1] times the homogeneous coordinates of every element, x first. Source: ONNX AffineGrid-20."""
     size, dtype = node.ints(1) or [], stored_dtype(node.storage(0))
-    axes = [_coordinates(n, bool(node.attribute("align_corners", 0))) for n in checked_sizes(node, size[2:], 8 * len(size))]
+    aligned = bool(node.attribute("align_corners", 0))
+    axes = [_coordinates(n, aligned) for n in checked_sizes(node, size[2:], 8 * len(size))]
     mesh = np.meshgrid(*axes, indexing="ij")
     homogeneous = np.stack([*(part.reshape(-1) for part in mesh[::-1]), np.ones(mesh[0].size)], 1)
     coordinates = node.weight(homogeneous[None].astype(dtype), "coordinates")

@@ -1,0 +1,1 @@
+func.func@n(tensor<1xf32>loc(""))->tensor<1xf32>
