@@ -129,7 +129,7 @@ def run(command: list[object]) -> tuple[float, float]:
         running = subprocess.Popen([sys.executable, *map(str, command)], stdout=said, stderr=said)
         while running.poll() is None:
             peak = max(peak, memory_mib(running.pid))
-            time.sleep(0.05)
+            time.sleep(0.1)
         said.seek(0)
         if running.returncode:
             sys.exit(f"{' '.join(map(str, command))[:200]} failed: {said.read().decode()[-300:]}")
