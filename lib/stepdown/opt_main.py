@@ -1,7 +1,7 @@
 """What tpuc-opt does: finds passes by name, runs them in order, reads and writes the module.
 
-A pass is found by its file: `transforms/shape_infer.py` holds `class ShapeInfer(Pass)`. Files are read, not imported,
-to list them; only the passes asked for are imported.
+A pass is found by its file: `transforms/shape_infer.py` holds `class ShapeInfer(Pass)`, or one made from a class whose
+name ends in `Pass`. Files are read, not imported, to list them; only the passes asked for are imported.
 """
 
 import ast
@@ -53,13 +53,27 @@ def _entry(file: Path, module: str) -> PassEntry | None:
     """Return the pass that a file holds: the class named as the file."""
     wanted = file.stem.replace("_", "")
     text = file.read_text(encoding="utf-8")
-    if "(Pass)" not in text:
+    if "Pass)" not in text:
         return None
-    for node in ast.parse(text).body:
+    tree = ast.parse(text)
+    for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name.lower() == wanted:
             summary = (ast.get_docstring(node) or "").split("\n")[0]
-            return PassEntry(file.stem.replace("_", "-"), module, node.name, summary, _options(node))
+            options = (*_inherited(tree, node), *_options(node))
+            return PassEntry(file.stem.replace("_", "-"), module, node.name, summary, options)
     return None
+
+
+def _inherited(tree: ast.Module, node: ast.ClassDef) -> tuple[str, ...]:
+    """Return the options of the class that a pass is made from, read in the file that it is imported from."""
+    base = ast.unparse(node.bases[0])
+    for found in tree.body:
+        if isinstance(found, ast.ImportFrom) and found.module and base in [alias.name for alias in found.names]:
+            file = Path(__file__).parent.parent.joinpath(*found.module.split(".")).with_suffix(".py")
+            above = ast.parse(file.read_text(encoding="utf-8"))
+            (declared,) = (n for n in above.body if isinstance(n, ast.ClassDef) and n.name == base)
+            return (*_inherited(above, declared), *_options(declared)) if declared.bases else ()
+    return ()
 
 
 def _options(node: ast.ClassDef) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Caffe nets for model_transform.py. Nothing here runs Caffe: what the import is checked against is written as ONNX."""
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Mapping
@@ -8,12 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepdown.cli.import_source import Sizes, naming
+from stepdown.cli.import_source import Sizes, Source, naming
 from stepdown.cli.shape_flags import fixed_shapes, refuse_dims
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from stepdown.dialects.program import Program
     from stepdown.formats.caffe.loader import Blobs
     from stepdown.formats.caffe.network import Network
@@ -21,17 +18,8 @@ if TYPE_CHECKING:
 _NOT_IN_ONNX = ("DetectionOutput",)
 
 
-class CaffeSource:
+class CaffeSource(Source):
     """A prototxt with its caffemodel, cut and with its input shapes fixed as the flags say."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
-
-    def __enter__(self) -> "CaffeSource":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to release."""
 
     @cached_property
     def network(self) -> "Network":
@@ -64,15 +52,6 @@ class CaffeSource:
     def inputs(self) -> Mapping[str, Sizes]:
         """The shapes of the inputs; all sizes are open where the net does not say them."""
         return {name: shape or (None,) for name, shape in self.network.input_shapes.items()}
-
-    @property
-    def open_names(self) -> Mapping[str, list[str]]:
-        """No size has a name."""
-        return {name: [""] * len(shape) for name, shape in self.inputs.items()}
-
-    def real_inputs(self, inputs: Mapping[str, "np.ndarray"]) -> "dict[str, np.ndarray]":
-        """Return the inputs: they are what they are."""
-        return dict(inputs)
 
     def prepare(self, written: Path) -> Path | None:
         """Nothing is prepared: the reference is made from the imported program."""

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Self
 
 from stepdown.cli.preprocess_flags import has_preprocess_flags, preprocess_from_args
 from stepdown.errors import InputError, StepError
@@ -27,37 +28,53 @@ OPENERS: dict[str, str] = {
 Sizes = tuple[int | None, ...]
 
 
-class Source(Protocol):
-    """A model that is being imported: use as a context manager."""
+class Source(ABC):
+    """A model that is being imported, as the flags say: use as a context manager."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release what the source holds: nothing unless a format says otherwise."""
+        return
 
     @property
+    @abstractmethod
     def inputs(self) -> Mapping[str, Sizes]:
         """The shape of every input by name; None for a size that is not fixed."""
 
     @property
     def open_names(self) -> Mapping[str, list[str]]:
         """For every input, what the model calls the sizes that are not fixed, in their order; '' where it does not."""
+        return {name: [""] * len(shape) for name, shape in self.inputs.items()}
 
     def real_inputs(self, inputs: Mapping[str, "np.ndarray"]) -> "dict[str, np.ndarray]":
         """Return the tensors of the check as the imported program takes them: one without integers, real numbers."""
+        return dict(inputs)
 
+    @abstractmethod
     def prepare(self, written: Path) -> Path | None:
         """Finish reading; `written` is where a prepared model may go. Return the file that its own runtime runs.
 
         None where the reference can only be made from the imported program, by `reference_of`.
         """
 
+    @abstractmethod
     def program(self, name: str, attributes: Mapping[str, Mapping[str, Any]]) -> "Program":
         """Import; `attributes` are those of `top.Input`, by input name."""
 
+    @abstractmethod
     def reference_of(self, program: "Program", written: Path) -> Path:
         """Return a file that another engine runs in place of the source, made from the program as it was imported."""
 
 
-def open_source(args: argparse.Namespace) -> AbstractContextManager[Source]:
+def open_source(args: argparse.Namespace) -> Source:
     """Return the reader of the model that the flags name."""
     module, _, name = OPENERS[Path(args.model_def).suffix].partition(":")
-    opener: Callable[[argparse.Namespace], AbstractContextManager[Source]] = getattr(import_module(module), name)
+    opener: type[Source] = getattr(import_module(module), name)
     return opener(args)
 
 

@@ -6,32 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepdown.cli.import_source import Sizes
+from stepdown.cli.import_source import Sizes, Source
 from stepdown.errors import ResourceError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from stepdown.dialects.program import Program
     from stepdown.formats.onnx.loader import Model
 
 
-class OnnxSource:
+class OnnxSource(Source):
     """An ONNX model, cut and with its input shapes fixed as the flags say."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         from stepdown.formats.onnx.binding import Wishes
         from stepdown.formats.onnx.simplify import Simplification
 
-        self._args = args
+        super().__init__(args)
         self._wishes = Wishes(args.input_shapes, args.dims, args.output_names)
         self._child = None
         if not args.no_simplify:
             self._child = Simplification(args.model_def, self._wishes)
         self._model: Model | None = None
-
-    def __enter__(self) -> "OnnxSource":
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._child:
@@ -64,10 +59,6 @@ class OnnxSource:
             name: [d.dim_param for d, size in zip(dims[name], shape, strict=True) if size is None]
             for name, shape in shapes.items()
         }
-
-    def real_inputs(self, inputs: Mapping[str, "np.ndarray"]) -> "dict[str, np.ndarray]":
-        """Return the inputs: they are what they are."""
-        return dict(inputs)
 
     def prepare(self, written: Path) -> Path | None:
         """Take what the simplification gave, tell what became of the graph, and write it."""

@@ -1,12 +1,11 @@
 """TFLite models for model_transform.py: LiteRT is the reference, the file itself what it runs."""
 
-import argparse
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepdown.cli.import_source import Sizes
+from stepdown.cli.import_source import Sizes, Source
 from stepdown.cli.shape_flags import fixed_shapes, refuse_dims
 
 if TYPE_CHECKING:
@@ -16,17 +15,8 @@ if TYPE_CHECKING:
     from stepdown.formats.tflite.model import Model
 
 
-class TfliteSource:
+class TfliteSource(Source):
     """A TFLite model, its input shapes as the flags say or as the file states."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
-
-    def __enter__(self) -> "TfliteSource":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to release."""
 
     @cached_property
     def model(self) -> "Model":
@@ -42,11 +32,6 @@ class TfliteSource:
         stated = [self.model.main.tensors[i].shape for i in self.model.main.inputs]
         refuse_dims(self._args.dims, self._args.model_def)
         return fixed_shapes(self._args.input_shapes, dict(zip(names, stated, strict=True)))
-
-    @property
-    def open_names(self) -> Mapping[str, list[str]]:
-        """No size has a name."""
-        return {name: [""] * len(shape) for name, shape in self.inputs.items()}
 
     def real_inputs(self, inputs: Mapping[str, "np.ndarray"]) -> "dict[str, np.ndarray]":
         """Return the inputs; integers of a quantised one are made real where the program's are dropped."""

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 from stepdown.chips import load_chip
 from stepdown.correction.spool import Spool
 from stepdown.dialects.op import TensorOp
-from stepdown.dialects.program import Program, argument_name
+from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none
 from stepdown.numerics.quantize import QuantParams, dequantize
 from stepdown.runtimes.interpreter import load_weight, run_op
@@ -35,9 +35,7 @@ class Walk:
         self._last = {v: op for op in top.ops for v in (*op.operands, *op.results)} | dict.fromkeys(top.results)
 
     def _fresh_state(self) -> Lowering:
-        inputs = {argument_name(op): op.operands[0].type for op in self.top.input_ops}
-        empty = Program.empty(self.top.name, inputs, self.top["platform"])
-        return Lowering(self.top, empty, load_chip(self._lowering.chip), self._lowering.asymmetric)
+        return Lowering.start(self.top, load_chip(self._lowering.chip), self._lowering.asymmetric)
 
     @property
     def samples(self) -> range:

@@ -12,7 +12,6 @@ from PIL import Image
 from stepdown.compare.canvas import BLUE, INK, ORANGE, RED, SCALE, Axes, Canvas, Colour, padded
 from stepdown.compare.page import STYLE
 from stepdown.diagnosis.mixed import Point
-from stepdown.diagnosis.noise import Noise
 from stepdown.files.atomic import atomic_path, write_text
 
 _WIDTH, _HEIGHT, _BOX = 760, 460, (64, 40, 735, 405)
@@ -81,11 +80,6 @@ def csv(curve: Sequence[Point], known: Mapping[str, Point]) -> str:
 def measured_db(point: Point) -> float:
     """Return the SQNR of the worst output of a point that was run."""
     return min((noise.sqnr_db for noise in point.measured.values()), default=math.nan)
-
-
-def worst_of(noises: Mapping[str, Noise]) -> Noise:
-    """Return the output with the least SQNR."""
-    return max(noises.values(), key=lambda noise: noise.share)
 
 
 def float_ops(point: Point) -> int:

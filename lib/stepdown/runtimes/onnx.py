@@ -9,8 +9,8 @@ import numpy as np
 
 from stepdown.errors import InputError, ResourceError, UnsupportedModel
 from stepdown.files.hashes import sha256_file
-from stepdown.files.npz import NpzMetadata, TensorInfo
-from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, layout_name, match_inputs
+from stepdown.files.npz import TensorInfo
+from stepdown.runtimes.runner import EngineRunner, RunnerOptions, Tensors, TensorSpec, layout_name, match_inputs
 
 if TYPE_CHECKING:
     import onnx
@@ -33,7 +33,7 @@ PRODUCER, INTERNAL = "stepdown", "/onnx:"
 _MAX_PROTO_BYTES = (1 << 31) - 1
 
 
-class OnnxRunner:
+class OnnxRunner(EngineRunner):
     """A model on onnxruntime; inputs keep their names, every other tensor is `<tensor>_<OpType>`."""
 
     def __init__(self, path: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
@@ -54,17 +54,6 @@ class OnnxRunner:
         self._all: onnxruntime.InferenceSession | None = None
         self._dumped = {spec.name: spec.info for spec in self.outputs()}
         self._sha256 = sha256_file(path)
-
-    @property
-    def preprocessing(self) -> dict[str, dict[str, Any]]:
-        """Nothing: an ONNX file does not say how a photo becomes an input."""
-        return {}
-
-    @property
-    def metadata(self) -> NpzMetadata:
-        """The types of the tensors of the last run."""
-        outputs = tuple(spec.name for spec in self.outputs())
-        return NpzMetadata(dict(self._dumped), outputs, os.path.basename(self.path), self._sha256)
 
     def inputs(self) -> list[TensorSpec]:
         """The network's inputs."""
@@ -120,15 +109,7 @@ class OnnxRunner:
     def _arguments(self, given: Mapping[str, np.ndarray]) -> Tensors:
         matched = match_inputs(given, self.inputs(), self.path)
         wanted = {value.name: np.dtype(TYPES[value.type][1]) for value in self._session.get_inputs()}
-        return {name: self._argument(array, name, wanted[name]) for name, array in matched.items()}
-
-    def _argument(self, array: np.ndarray, name: str, wanted: np.dtype) -> np.ndarray:
-        """Return an input in the type the model wants; only float widths and lossless integers are converted."""
-        if (array.dtype.kind == wanted.kind == "f") or np.can_cast(array.dtype, wanted, "safe"):
-            return np.ascontiguousarray(array, wanted).reshape(array.shape)
-        if array.dtype.kind in "iu" and wanted.kind in "iu" and np.array_equal(array, array.astype(wanted)):
-            return array.astype(wanted)
-        raise InputError(f"input '{name}' is {array.dtype}, want {wanted}", self.path, "convert it with npz_tool.py")
+        return {name: self.converted(array, name, wanted[name]) for name, array in matched.items()}
 
     def _all_session(self) -> "onnxruntime.InferenceSession":
         """Return the session of a copy of the model in which the output of every node is an output of the graph."""

@@ -1,5 +1,6 @@
 """The one protocol by which every tool runs every kind of model file."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,6 +55,44 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Release the model."""
+
+
+class EngineRunner:
+    """What the runners of files that another engine runs share: such a file does not say how a photo becomes an input.
+
+    A subclass sets `path`, its SHA-256 and, after each run, what the tensors of that run store.
+    """
+
+    path: str
+    _sha256: str
+    _dumped: dict[str, TensorInfo]
+
+    @property
+    def preprocessing(self) -> dict[str, dict[str, Any]]:
+        """Nothing: the file does not say."""
+        return {}
+
+    @property
+    def metadata(self) -> NpzMetadata:
+        """What the tensors of the last run mean."""
+        outputs = tuple(spec.name for spec in self.outputs())
+        return NpzMetadata(dict(self._dumped), outputs, os.path.basename(self.path), self._sha256)
+
+    def outputs(self) -> list[TensorSpec]:
+        """The network's outputs."""
+        raise NotImplementedError
+
+    def converted(self, array: np.ndarray, name: str, wanted: np.dtype) -> np.ndarray:
+        """Return an input in the type the model wants; only float widths and lossless integers are converted.
+
+        Raises:
+            InputError: it is of another type.
+        """
+        if (array.dtype.kind == wanted.kind == "f") or np.can_cast(array.dtype, wanted, "safe"):
+            return np.ascontiguousarray(array, wanted).reshape(array.shape)
+        if array.dtype.kind in "iu" and wanted.kind in "iu" and np.array_equal(array, array.astype(wanted)):
+            return array.astype(wanted)
+        raise InputError(f"input '{name}' is {array.dtype}, want {wanted}", self.path, "convert it with npz_tool.py")
 
 
 _CHANNELS_FIRST = {3: "NCW", 4: "NCHW", 5: "NCDHW"}

@@ -16,19 +16,18 @@ import numpy as np
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.files.child import environment
 from stepdown.files.hashes import sha256_file
-from stepdown.files.npz import NpzMetadata, TensorInfo
-from stepdown.numerics.quantize import QuantParams, dequantize, quantize
-from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
+from stepdown.files.npz import TensorInfo
+from stepdown.numerics.quantize import dequantize, quantize
+from stepdown.runtimes.runner import EngineRunner, RunnerOptions, Tensors, TensorSpec, match_inputs
 
 if TYPE_CHECKING:
     from stepdown.formats.tflite.model import Tensor
 
-KERNELS = ("reference", "optimized", "xnnpack")
 OPEN_LIMIT_S = 300.0
 MISSING_KERNEL = "Didn't find op for builtin opcode "
 
 
-class TfliteRunner:
+class TfliteRunner(EngineRunner):
     """A model on LiteRT; tensors keep their names, a quantised one `X` has its real numbers beside it as `X_f32`."""
 
     def __init__(self, path: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
@@ -54,17 +53,6 @@ class TfliteRunner:
         if said != "ok":
             raise InputError(f"LiteRT cannot load it ({_one_line(answer)})", self.path)
         return kernels
-
-    @property
-    def preprocessing(self) -> dict[str, dict[str, Any]]:
-        """Nothing: a TFLite file does not say how a photo becomes an input."""
-        return {}
-
-    @property
-    def metadata(self) -> NpzMetadata:
-        """What the tensors of the last run mean."""
-        outputs = tuple(spec.name for spec in self.outputs())
-        return NpzMetadata(dict(self._dumped), outputs, os.path.basename(self.path), self._sha256)
 
     def inputs(self) -> list[TensorSpec]:
         """The network's inputs."""
@@ -134,16 +122,9 @@ class TfliteRunner:
 
     def _argument(self, array: np.ndarray, source: "Tensor") -> np.ndarray:
         """Return an input in the type the model wants; real numbers for a quantised input are quantised."""
-        wanted = np.dtype(self._dtypes[source.type])
         if array.dtype.kind == "f" and source.params is not None:
             return quantize(array, source.params)
-        if (array.dtype.kind == wanted.kind == "f") or np.can_cast(array.dtype, wanted, "safe"):
-            return np.ascontiguousarray(array, wanted).reshape(array.shape)
-        if array.dtype.kind in "iu" and wanted.kind in "iu" and np.array_equal(array, array.astype(wanted)):
-            return array.astype(wanted)
-        raise InputError(
-            f"input '{source.name}' is {array.dtype}, want {wanted}", self.path, "convert it with npz_tool.py"
-        )
+        return self.converted(array, source.name, np.dtype(self._dtypes[source.type]))
 
     def _check_types(self) -> None:
         for index in (*self._graph.inputs, *self._graph.outputs):
@@ -205,15 +186,11 @@ def _spec(source: "Tensor") -> TensorSpec:
 
 
 def _info(source: "Tensor") -> TensorInfo:
-    return info_of(source.type, source.params)
-
-
-def info_of(type_name: str, params: QuantParams | None) -> TensorInfo:
-    """Return what a stored tensor of this type means."""
+    params = source.params
     if params is None:
-        return TensorInfo(type_name)
+        return TensorInfo(source.type)
     scale = list(params.scale) if isinstance(params.scale, tuple) else params.scale
-    return TensorInfo(type_name, scale=scale, zero_point=params.zero_point, axis=params.axis)
+    return TensorInfo(source.type, scale=scale, zero_point=params.zero_point, axis=params.axis)
 
 
 def _view(spec: TensorSpec) -> TensorSpec:

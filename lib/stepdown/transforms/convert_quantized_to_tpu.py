@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stepdown.dialects.op import TensorOp
-from stepdown.dialects.program import Program, State, argument_name
+from stepdown.dialects.program import Program, State
 from stepdown.dialects.text import verify
 from stepdown.dialects.top.quantize import Dequantize, Quantize
 from stepdown.dialects.top.source import Absent, Input, Weight
@@ -14,7 +14,7 @@ from stepdown.errors import InputError, UnsupportedModel
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import multiplier_shift
 from stepdown.transforms.base import Pass
-from stepdown.transforms.lowering.builder import Element, Lowering
+from stepdown.transforms.lowering.builder import Lowering
 from stepdown.transforms.lowering.floating import lower_float
 from stepdown.transforms.lowering.integer import lower_integer
 from stepdown.transforms.lowering.tflite import lower_tflite, refuse_unsupported
@@ -37,7 +37,7 @@ class ConvertQuantizedToTpu(Pass):
         if program["state"] != State.TOP_QUANTIZED:
             raise InputError(f"is in state {program['state']}, want a quantised TOP module", program.path)
         _refuse_channels(program)
-        state = Lowering(program, _empty(program), None, False)
+        state = Lowering.start(program, None, False)
         if self.profile == "tflite":
             refuse_unsupported(program.ops)
         for op in program.ops:
@@ -45,7 +45,7 @@ class ConvertQuantizedToTpu(Pass):
                 _lower(state, op, self.profile)
             except (ArithmeticError, ValueError) as error:  # scales so far apart that no multiplier holds their ratio
                 raise UnsupportedModel(f"has no integer form ({error})", f"tensor '{op.tensor_name}'") from error
-        _finish(state)
+        state.finish()
         for key, value in {"chip": "", "mode": "INT8", "profile": self.profile, "state": State.TPU_LOWERED}.items():
             state.program[key] = value
         state.program["asymmetric"] = any(_has_zero_point(op) for op in state.program.ops)
@@ -61,19 +61,11 @@ def _refuse_channels(program: Program) -> None:
             raise UnsupportedModel("only weights may be quantised by channel", f"tensor '{op.tensor_name}'")
 
 
-def _empty(program: Program) -> Program:
-    arguments = {argument_name(op): op.operands[0].type for op in program.input_ops}
-    made = Program.empty(program.name, arguments, program["platform"])
-    made.path = program.path
-    return made
-
-
 def _lower(state: Lowering, op: TensorOp, profile: str) -> None:
     if isinstance(op, Weight | Absent):
         return
     if isinstance(op, Input):
-        index = [argument_name(i) for i in state.top.input_ops].index(argument_name(op))
-        state.emit("Input", op, [state.program.block.args[index]], [_element(op)])
+        state.lower_input(op, quant_of(op.results[0]) or storage_of(op.results[0]))
     elif profile == "tflite":
         lower_tflite(state, op)
     elif isinstance(op, Quantize | Dequantize) and len(op.operands) == 1:
@@ -82,10 +74,6 @@ def _lower(state: Lowering, op: TensorOp, profile: str) -> None:
         lower_integer(state, op)
     else:
         lower_float(state, op, "f32")
-
-
-def _element(op: TensorOp) -> Element:
-    return quant_of(op.results[0]) or storage_of(op.results[0])
 
 
 def _lower_cast(state: Lowering, op: TensorOp) -> None:
@@ -99,15 +87,6 @@ def _lower_cast(state: Lowering, op: TensorOp) -> None:
     numbers = {"multiplier": multiplier, "shift": shift}
     encoded = {name: Rescale.fields[name].encode(value) for name, value in numbers.items()}
     state.append(Rescale, op, [operand], [target], encoded)
-
-
-def _finish(state: Lowering) -> None:
-    """Return the outputs as f32: a quantised one has its float view beside it."""
-    results = []
-    for value in state.top.results:
-        native = state.made[value][state.native[value]]
-        results.append(state.get(value, "f32") if quant_of(native) else native)
-    state.program.finish(results)
 
 
 def _has_zero_point(op: TensorOp) -> bool:

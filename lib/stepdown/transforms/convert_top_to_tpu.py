@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from xdsl.ir import Attribute
-
 from stepdown.chips import Chip, load_chip
 from stepdown.chips.chip import MODES
 from stepdown.dialects.op import TensorOp
-from stepdown.dialects.program import Program, State, argument_name
-from stepdown.dialects.types import is_float, quant_of, storage_of
+from stepdown.dialects.program import Program, State
+from stepdown.dialects.types import is_float, storage_of
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.files.npz import closest
 from stepdown.transforms.base import Pass
@@ -43,11 +41,10 @@ class ConvertTopToTpu(Pass):
         chip = load_chip(self.chip)
         self._check(program, chip)
         modes = read_qtable(self.qtable, program, chip) if self.qtable else {}
-        arguments = {argument_name(op): op.operands[0].type for op in program.input_ops}
-        state = Lowering(program, _empty(program, arguments), chip, self.asymmetric)
+        state = Lowering.start(program, chip, self.asymmetric)
         for op in program.ops:
             self.lower_op(state, op, modes)
-        _finish(state)
+        state.finish()
         for key, value in {"chip": chip.name, "mode": self.mode, "profile": chip.profile}.items():
             state.program[key] = value
         state.program["asymmetric"] = self.asymmetric
@@ -69,7 +66,7 @@ class ConvertTopToTpu(Pass):
         """Append what one op becomes in the mode that `modes` has for it, else in the pass's own."""
         mode = modes.get(op.tensor_name, self.mode)
         if op.name == "top.Input":
-            _lower_input(state, op)
+            state.lower_input(op, "f32" if is_float(op.results[0]) else storage_of(op.results[0]))
         elif op.name in ("top.Weight", "top.None"):
             return
         elif mode != "INT8":
@@ -105,26 +102,3 @@ def read_qtable(path: str, program: Program, chip: Chip) -> dict[str, str]:
             raise InputError(f"mode is '{mode}', want one of {', '.join(chip.modes)}", f"{path}:{number}")
         modes[name] = mode
     return modes
-
-
-def _empty(program: Program, arguments: dict[str, Attribute]) -> Program:
-    made = Program.empty(program.name, arguments, program["platform"])
-    made.path = program.path
-    return made
-
-
-def _lower_input(state: Lowering, op: TensorOp) -> None:
-    """The input keeps its type; who reads it in another one makes a visible cast."""
-    index = [argument_name(i) for i in state.top.input_ops].index(argument_name(op))
-    element = "f32" if is_float(op.results[0]) else storage_of(op.results[0])
-    state.emit("Input", op, [state.program.block.args[index]], [element])
-
-
-def _finish(state: Lowering) -> None:
-    """Return the outputs as f32: a quantised or 16-bit output has its float view beside it."""
-    results = []
-    for value in state.top.results:
-        native = state.made[value][state.native[value]]
-        plain = quant_of(native) is None and storage_of(native) not in ("f16", "bf16")
-        results.append(native if plain else state.get(value, "f32"))
-    state.program.finish(results)

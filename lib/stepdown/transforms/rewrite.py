@@ -29,7 +29,7 @@ from stepdown.dialects.op import (
     location,
     names_of,
 )
-from stepdown.dialects.program import Program
+from stepdown.dialects.program import Program, free_name
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import is_none, storage_of_dtype, tensor
 
@@ -112,7 +112,7 @@ class Rewriter:
 
     def weight(self, before: Operation, array: np.ndarray, key: str, instead: SSAValue | None = None) -> SSAValue:
         """Add a constant under `key`, or under a numbered one where that is taken by another than `instead`."""
-        free = key if self._replaces(instead, key) else self._free(key)
+        free = key if self._replaces(instead, key) else free_name(key, self.program.weights)
         self.program.weights[free] = array
         op = Weight.of(free, tensor(array.shape, storage_of_dtype(array.dtype)))
         self._keys[free] += 1
@@ -191,13 +191,6 @@ class Rewriter:
         owner = instead.owner if instead else None
         alone = isinstance(owner, Weight) and owner.key == key and self._keys[key] == 1
         return alone and instead is not None and instead.has_one_use()
-
-    def _free(self, key: str) -> str:
-        free, number = key, 1
-        while free in self.program.weights:
-            number += 1
-            free = f"{key}_{number}"
-        return free
 
     def _insert(self, op: Operation, before: Operation) -> None:
         self.program.block.insert_ops_before([op], before)

@@ -4,20 +4,13 @@ from dataclasses import dataclass
 
 from stepdown.correction.reconstruct import correct_bias
 from stepdown.correction.walk import Walk
-from stepdown.correction.walking import WalkingPass as Pass
+from stepdown.correction.walking import WalkingPass
 from stepdown.dialects.op import TensorOp
 
 
 @dataclass(frozen=True)
-class CorrectBias(Pass):
+class CorrectBias(WalkingPass):
     """Correct the biases of convolutions and matrix products by the mean errors of INT8 on samples."""
-
-    dataset: str = ""
-    data_list: str = ""
-    input_num: int = 0
-    seed: int = 0
-    chip: str = ""
-    asymmetric: bool = False
 
     def change(self, walk: Walk, op: TensorOp) -> str:
         """Replace the bias."""

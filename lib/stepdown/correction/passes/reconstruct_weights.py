@@ -4,20 +4,14 @@ from dataclasses import dataclass
 
 from stepdown.correction.reconstruct import reconstruct
 from stepdown.correction.walk import Walk
-from stepdown.correction.walking import WalkingPass as Pass
+from stepdown.correction.walking import WalkingPass
 from stepdown.dialects.op import TensorOp
 
 
 @dataclass(frozen=True)
-class ReconstructWeights(Pass):
+class ReconstructWeights(WalkingPass):
     """Choose INT8 weights and biases that keep every op's output, on samples, near the float network's."""
 
-    dataset: str = ""
-    data_list: str = ""
-    input_num: int = 0
-    seed: int = 0
-    chip: str = ""
-    asymmetric: bool = False
     rounds: int = 1
     """Further solutions in which outputs that both networks clip on the same side count as right."""
 

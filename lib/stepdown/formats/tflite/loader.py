@@ -17,7 +17,7 @@ import numpy as np
 from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.formats.tflite.model import Model, Operator, Subgraph, Tensor
 from stepdown.formats.tflite.options import read_options
-from stepdown.formats.tflite.sparse import densify
+from stepdown.formats.tflite.sparse import densify, listed
 from stepdown.numerics.quantize import RANGES, QuantParams
 
 IDENTIFIER = b"TFL3"
@@ -149,7 +149,7 @@ class _Reader:
 
     def _tensor(self, table: Any, name: str) -> Tensor:
         shape = _shape(table.ShapeAsNumpy())
-        signature = _ints(table.ShapeSignatureAsNumpy())
+        signature = listed(table.ShapeSignatureAsNumpy())
         kind = table.Type()
         if kind in OTHER_TYPES or (kind not in TYPES and kind != INT4):
             if kind in OTHER_TYPES:
@@ -198,7 +198,7 @@ def _params(table: Any, type_name: str, shape: tuple[int, ...], where: str) -> Q
     """
     if table is None or type_name not in RANGES:
         return None
-    scales, zero_points = _ints_or_floats(table.ScaleAsNumpy()), _ints_or_floats(table.ZeroPointAsNumpy())
+    scales, zero_points = listed(table.ScaleAsNumpy()), listed(table.ZeroPointAsNumpy())
     if not scales or scales == [0.0]:
         return None
     if not all(np.isfinite(s) and s > 0 for s in scales):
@@ -219,22 +219,14 @@ def _params(table: Any, type_name: str, shape: tuple[int, ...], where: str) -> Q
 
 
 def _shape(raw: Any) -> tuple[int, ...]:
-    sizes = _ints(raw)
+    sizes = listed(raw)
     if len(sizes) > MAX_RANK or any(n < 0 for n in sizes) or float(np.prod(sizes, dtype=np.float64)) > MAX_ELEMENTS:
         raise ValueError(f"a tensor has the shape {sizes[:MAX_RANK]}")
     return tuple(sizes)
 
 
-def _ints(raw: Any) -> list[int]:
-    return [int(v) for v in raw] if isinstance(raw, np.ndarray) else []
-
-
-def _ints_or_floats(raw: Any) -> list[float]:
-    return raw.tolist() if isinstance(raw, np.ndarray) else []
-
-
 def _indices(raw: Any, count: int, absent: bool = False) -> list[int]:
-    found = _ints(raw)
+    found = listed(raw)
     if any(not (-1 if absent else 0) <= i < count for i in found):
         raise ValueError(f"a tensor index is outside 0…{count - 1}")
     return found

@@ -96,10 +96,13 @@ class Node(node.Node):
         return self._activate(self.part("linear", op, *operands, **attributes))
 
     def _activate(self, value: SSAValue) -> SSAValue:
+        op, attributes = self._activation_op()
+        return self.emit(op, value, **attributes)
+
+    def _activation_op(self) -> tuple[type[TensorOp], dict[str, Any]]:
         if self.activation not in ACTIVATIONS:
             raise self.refuse(f"fuses the activation {self.activation}")
-        op, attributes = ACTIVATIONS[self.activation]
-        return self.emit(op, value, **attributes)
+        return ACTIVATIONS[self.activation]
 
     # --- layouts
 
@@ -115,9 +118,7 @@ class Node(node.Node):
         taken = self.fused if can_fuse else {}
         first = self.part("nchw", op, *operands, **attributes, **taken)
         if self.activation != "NONE" and not taken:
-            activation, chosen = ACTIVATIONS.get(self.activation, (None, {}))
-            if activation is None:
-                raise self.refuse(f"fuses the activation {self.activation}")
+            activation, chosen = self._activation_op()
             first = self.part("activated", activation, first, **chosen)
         rank = len(shape_of(first))
         return self.emit(Transpose, first, order=[0, *range(2, rank), 1])

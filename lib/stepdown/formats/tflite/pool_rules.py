@@ -28,12 +28,22 @@ REDUCTIONS: dict[str, type[TensorOp]] = {
 }
 
 
+def _window(node: Node) -> dict[str, Any]:
+    """Return the attributes of a pool's window."""
+    kernel = [int(node.attribute("FilterHeight", 1)), int(node.attribute("FilterWidth", 1))]
+    return {"kernel_shape": kernel, **window_of(node, node.shape(0)[1:-1], kernel)}
+
+
+def _reduced(node: Node) -> dict[str, Any]:
+    """Return the axes that a reduction is over, and whether they stay."""
+    axes = sorted({axis_of(node, a, len(node.shape(0))) for a in node.ints(1) or []})
+    return {"axes": axes, "keepdims": bool(node.attribute("KeepDims", False))}
+
+
 def _pool(op: type[TensorOp]) -> Any:
     def pool(node: Node) -> SSAValue:
         """The window is in the options; averages do not count the padding."""
-        kernel = [int(node.attribute("FilterHeight", 1)), int(node.attribute("FilterWidth", 1))]
-        window: dict[str, Any] = window_of(node, node.shape(0)[1:-1], kernel)
-        return node.channels_last(op, node.channels_first(node.given(0)), kernel_shape=kernel, **window)
+        return node.channels_last(op, node.channels_first(node.given(0)), **_window(node))
 
     return pool
 
@@ -41,11 +51,10 @@ def _pool(op: type[TensorOp]) -> Any:
 def _reduction(op: type[TensorOp]) -> Any:
     def reduction(node: Node) -> SSAValue:
         """Operands: input, axes (none means nothing is reduced)."""
-        rank = len(node.shape(0))
-        axes = sorted({axis_of(node, a, rank) for a in node.ints(1) or []})
-        if not axes:
+        reduced = _reduced(node)
+        if not reduced["axes"]:
             return node.graph.copy(node.given(0), node.name)
-        return node.emit(op, node.given(0), axes=axes, keepdims=bool(node.attribute("KeepDims", False)))
+        return node.emit(op, node.given(0), **reduced)
 
     return reduction
 
@@ -57,21 +66,20 @@ RULES.update({op_type: _reduction(op) for op_type, op in REDUCTIONS.items()})
 @rule("L2_POOL_2D")
 def l2_pool(node: Node) -> SSAValue:
     """√ of the mean square of each window; padding is not counted."""
-    kernel = [int(node.attribute("FilterHeight", 1)), int(node.attribute("FilterWidth", 1))]
-    window: dict[str, Any] = window_of(node, node.shape(0)[1:-1], kernel)
+    window = _window(node)
     if any(window["pads"]):
         raise node.refuse("pads the input")
-    first = node.part("norm", LpPool, node.channels_first(node.given(0)), kernel_shape=kernel, **window, p=2)
-    return node.channels_last(Mul, first, node.weight(np.array([np.prod(kernel) ** -0.5], np.float32), "root"))
+    first = node.part("norm", LpPool, node.channels_first(node.given(0)), **window, p=2)
+    root = np.array([np.prod(window["kernel_shape"]) ** -0.5], np.float32)
+    return node.channels_last(Mul, first, node.weight(root, "root"))
 
 
 @rule("REDUCE_ANY", "REDUCE_ALL")
 def reduce_truth(node: Node) -> SSAValue:
     """Whether any, or all, of the truth values are true: their maximum or minimum as bytes."""
-    axes = sorted({axis_of(node, a, len(node.shape(0))) for a in node.ints(1) or []})
     op = red.ReduceMax if node.op_type == "REDUCE_ANY" else red.ReduceMin
     small = node.part("bytes", Cast, node.given(0), to="u8")
-    reduced = node.part("reduced", op, small, axes=axes, keepdims=bool(node.attribute("KeepDims", False)))
+    reduced = node.part("reduced", op, small, **_reduced(node))
     return node.emit(Cast, reduced, to="i1")
 
 

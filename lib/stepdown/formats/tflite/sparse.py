@@ -22,7 +22,7 @@ def densify(values: np.ndarray, shape: Sequence[int], sparsity: Any, where: str)
     Raises:
         InputError: the structure does not describe a tensor of that shape.
     """
-    order, blocks = _ints(sparsity.TraversalOrderAsNumpy()), _ints(sparsity.BlockMapAsNumpy())
+    order, blocks = listed(sparsity.TraversalOrderAsNumpy()), listed(sparsity.BlockMapAsNumpy())
     rank, levels = len(shape), len(order)
     fits = sorted(order) == list(range(levels)) and levels == rank + len(blocks) == sparsity.DimMetadataLength()
     if not fits or any(not 0 <= b < rank for b in blocks) or np.prod(shape, dtype=np.float64) > MAX_GROWTH:
@@ -83,5 +83,6 @@ def _vector(metadata: Any, name: str) -> np.ndarray:
     return values.astype(np.int64) if isinstance(values, np.ndarray) else np.zeros(0, np.int64)
 
 
-def _ints(raw: Any) -> list[int]:
-    return [int(v) for v in raw] if isinstance(raw, np.ndarray) else []
+def listed(raw: Any) -> list[Any]:
+    """Return a vector of numbers as a list; the reader gives 0 for an absent one."""
+    return raw.tolist() if isinstance(raw, np.ndarray) else []

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
-_MAX_LEFT_SHIFT = 30
 
 
 def round_away(x: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import Order, TensorOp, fused_of, internal_of, value_name
+from stepdown.dialects.program import free_name
 from stepdown.dialects.types import shape_of
 from stepdown.transforms.layouts.orders import channels_first, channels_last, identity, own_order, sequence
 from stepdown.transforms.layouts.rules import Form
@@ -55,10 +56,7 @@ class Names:
         rank = len(shape_of(root))
         labels = {None: "reshaped", channels_last(rank): "channels_last", channels_first(rank): "channels_first"}
         wanted = f"{value_name(root)}/{labels.get(order) or 'order_' + '_'.join(map(str, order or ()))}"
-        name, number = wanted, 1
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
+        name = free_name(wanted, self._taken)
         self._taken.add(name)
         return name
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from xdsl.ir import Attribute, SSAValue
@@ -19,7 +19,7 @@ from stepdown.dialects.op import (
     names_of,
     value_name,
 )
-from stepdown.dialects.program import Program
+from stepdown.dialects.program import Program, argument_name, free_name
 from stepdown.dialects.top.source import Weight
 from stepdown.dialects.tpu import TPU_OPS, Convert, Lut, Rescale
 from stepdown.dialects.types import NONE, is_none, is_real, quant_of, range_of, shape_of, storage_of, tensor
@@ -49,6 +49,28 @@ class Lowering:
 
     def __post_init__(self) -> None:
         self._taken = {name for op in self.top.ops for name in op.names}
+
+    @classmethod
+    def start(cls, top: Program, chip: Chip | None, asymmetric: bool) -> Self:
+        """Return the state in which nothing is lowered yet: a TPU program with the arguments of `top`."""
+        arguments = {argument_name(op): op.operands[0].type for op in top.input_ops}
+        program = Program.empty(top.name, arguments, top["platform"])
+        program.path = top.path
+        return cls(top, program, chip, asymmetric)
+
+    def lower_input(self, op: TensorOp, element: Element) -> None:
+        """Append a network input in a type; who reads it in another one makes a visible cast."""
+        index = [argument_name(i) for i in self.top.input_ops].index(argument_name(op))
+        self.emit("Input", op, [self.program.block.args[index]], [element])
+
+    def finish(self) -> None:
+        """Return the outputs as f32: a quantised or 16-bit output has its float view beside it."""
+        results = []
+        for value in self.top.results:
+            native = self.made[value][self.native[value]]
+            plain = quant_of(native) is None and storage_of(native) not in ("f16", "bf16")
+            results.append(native if plain else self.get(value, "f32"))
+        self.program.finish(results)
 
     # --- types
 
@@ -210,10 +232,7 @@ class Lowering:
         return self.program.add(op)
 
     def _free_name(self, wanted: str) -> str:
-        name, number = wanted, 1
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
+        name = free_name(wanted, self._taken)
         self._taken.add(name)
         return name
 
