@@ -103,7 +103,7 @@ def test_densify_takes_a_sparse_constant() -> None:
     content = product(Tensor("s", (4, 6), "float32", array=dense), Op("DENSIFY", ["s"], ["w"]))
     content = rewritten(content, lambda tree: sparse(tree, dense, [0, 1]))
     ours, theirs = both(content)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_wrong_declared_shapes_are_not_believed() -> None:
