@@ -19,6 +19,7 @@ _LEAST_SHARE = 0.05
 # The candidates of KL lie this many bins apart.
 _KL_STRIDE = 8
 _KL_LEVELS = 128
+_NO_SHARE = 1e-30
 
 
 def by_max(sketch: Sketch, percentile: float = DEFAULT_PERCENTILE) -> Row:
@@ -54,11 +55,11 @@ def by_kl(sketch: Sketch, percentile: float = DEFAULT_PERCENTILE) -> Row:
     """
     magnitudes = _magnitudes(sketch)
     used = int(np.flatnonzero(magnitudes)[-1]) + 1 if magnitudes.any() else 0
-    cuts = [*range(_KL_LEVELS, used, _KL_STRIDE), used]
     if used <= _KL_LEVELS:
         return by_max(sketch)
-    divergences = [_divergence(magnitudes[:used], cut) for cut in cuts]
-    threshold = min(sketch.absmax, cuts[int(np.argmin(divergences))] * sketch.bin_width)
+    cuts = np.array([*range(_KL_LEVELS, used, _KL_STRIDE), used])
+    best = int(np.argmin(divergences(magnitudes[:used], cuts)))
+    threshold = min(sketch.absmax, int(cuts[best]) * sketch.bin_width)
     return Row(threshold, max(sketch.minimum, -threshold), min(sketch.maximum, threshold))
 
 
@@ -106,10 +107,34 @@ def expected_error(edges: np.ndarray, density: np.ndarray, low: np.ndarray, high
     delta = ((high - low) / steps)[:, None]
     lowest = np.rint(low[:, None] / delta)
     u = edges / delta
-    level = np.clip(np.rint(u), lowest, lowest + steps)
-    beyond = u - level
-    integral = level / 12 + beyond * beyond * beyond / 3
-    return np.diff(integral, axis=1) @ density * delta[:, 0] ** 3
+    level = np.rint(u)
+    np.clip(level, lowest, lowest + steps, out=level)
+    u -= level
+    cubes = np.multiply(u, u)
+    cubes *= u
+    level /= 12
+    level += np.divide(cubes, 3, out=cubes)
+    errors = np.subtract(level[:, 1:], level[:, :-1], out=u[:, 1:])
+    return np.asarray(errors @ density * delta[:, 0] ** 3)
+
+
+def divergences(counts: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """Return, a cut each, how far 128 levels of the first `cut` bins are from these with what lies beyond in the last.
+
+    With p the bins' shares and q that of a bin's level, evenly over its bins that are not empty, Σ p·log p is a
+    prefix sum and Σ p·log q needs a logarithm a level: no loop goes over bins. An empty last bin has q = 1e-30.
+    """
+    total, kept = float(counts.sum()), np.concatenate([[0], np.cumsum(counts)])
+    filled = np.concatenate([[0], np.cumsum(counts > 0)])
+    entropies = np.concatenate([[0.0], np.cumsum(_times_log(counts, counts))])
+    last, beyond = counts[cuts - 1], counts.sum() - kept[cuts]
+    own = entropies[cuts] - _times_log(last, last) + _times_log(last + beyond, last + beyond)
+    edges = np.arange(_KL_LEVELS + 1) * cuts[:, None] // _KL_LEVELS
+    inside, bins = np.diff(kept[edges], axis=1), np.diff(filled[edges], axis=1)
+    level = np.maximum(inside / np.maximum(bins, 1) / np.maximum(kept[cuts], 1)[:, None], _NO_SHARE)
+    last_level = np.where(last > 0, level[:, -1], _NO_SHARE)
+    cross = (inside * np.log(level)).sum(axis=1) + beyond * np.log(last_level)
+    return (own - cross) / total - np.log(total)
 
 
 def absolute_error(sketch: Sketch, low: np.ndarray, high: np.ndarray, steps: int) -> np.ndarray:
@@ -170,18 +195,9 @@ def _magnitudes(sketch: Sketch) -> np.ndarray:
     return folded
 
 
-def _divergence(counts: np.ndarray, cut: int) -> float:
-    """Return the divergence of the first `cut` bins, what lies beyond added to the last, from 128 levels of them."""
-    kept = counts[:cut].astype(np.float64)
-    reference = kept.copy()
-    reference[-1] += counts[cut:].sum()
-    starts = np.arange(_KL_LEVELS) * cut // _KL_LEVELS
-    filled = np.add.reduceat((kept > 0).astype(np.float64), starts)
-    mean = np.add.reduceat(kept, starts) / np.maximum(filled, 1)
-    level = np.repeat(mean, np.diff(np.append(starts, cut))) * (kept > 0)
-    p, q = reference / reference.sum(), level / max(level.sum(), 1.0)
-    there = p > 0
-    return float(np.sum(p[there] * np.log(p[there] / np.maximum(q[there], 1e-30))))
+def _times_log(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return a·log b, 0 where b is."""
+    return np.asarray(a * np.log(np.maximum(b, 1)))
 
 
 def _quantile(sketch: Sketch, share: float) -> float:

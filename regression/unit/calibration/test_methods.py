@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stepdown.calibration.methods import METHODS, Row, choose_range
+from stepdown.calibration.methods import METHODS, Row, choose_range, divergences
 from stepdown.calibration.sketch import Sketch
 
 RANDOM = np.random.default_rng(7)
@@ -77,6 +77,27 @@ def test_kl_cuts_an_outlier_off_and_keeps_a_flat_distribution() -> None:
     assert choose_range(sketch_of(SAMPLES["one_sided"]), "kl").threshold < 10
     flat = sketch_of(np.linspace(-1, 1, 100_001, dtype=np.float32))
     assert choose_range(flat, "kl").threshold > 0.95
+
+
+def divergence(counts: np.ndarray, cut: int) -> float:
+    """Return Σ p·log(p / q) bin by bin: p with what lies beyond `cut` in its last bin, q a level's mean where p was."""
+    kept = counts[:cut].astype(np.float64)
+    p, q = kept.copy(), np.zeros(cut)
+    p[-1] += counts[cut:].sum()
+    for level in range(128):
+        bins = slice(level * cut // 128, (level + 1) * cut // 128)
+        there = kept[bins] > 0
+        q[bins] = there * kept[bins].sum() / max(there.sum(), 1)
+    p, q = p / p.sum(), np.maximum(q / max(kept.sum(), 1), 1e-30)
+    return float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "empty start"])
+def test_divergences_are_those_of_the_definition(kind: str) -> None:
+    counts = np.random.default_rng(3).poisson({"dense": 40.0, "sparse": 0.3, "empty start": 2.0}[kind], 700)
+    counts[: 300 if kind == "empty start" else 1] = 0
+    cuts = np.array([128, 129, 200, 256, 699, 700])
+    assert divergences(counts, cuts) == pytest.approx([divergence(counts, cut) for cut in cuts], abs=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
