@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import SSAValue
 
+from stepdown.correction.channel_statistics import ChannelStatistics
 from stepdown.correction.channels import Group, is_depthwise, read_rows
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.top.mac import Conv, MatMul
@@ -13,46 +14,55 @@ from stepdown.numerics.quantize import WEIGHT_MAX
 
 EXPONENTS = tuple(i / 8 for i in range(9))
 """How much of the difference between channels is taken out: 0 nothing, 1 all of it."""
+HEADROOMS = (1.0, 1.25, 1.6, 2.0)
+"""By how much a channel under a clip may be larger than the samples showed, before it is clipped."""
 MAX_FACTOR = 64.0
 _STEPS = 255
 _TINY = float(np.finfo(np.float32).tiny)
+Halves = tuple[ChannelStatistics, ChannelStatistics]
+"""The even samples, and the odd ones."""
 
 
-@dataclass
-class ChannelStatistics:
-    """What samples showed of the channels of a tensor: largest magnitude, sum of squares, count."""
+@dataclass(frozen=True)
+class Reader:
+    """An op that reads a group: its weights [O, C, K], and the tensor that it reads."""
 
-    largest: np.ndarray
-    squares: np.ndarray
-    count: int = 0
-
-    def add(self, array: np.ndarray) -> None:
-        """Take in a tensor [N, C, …]."""
-        flat = array.reshape(*array.shape[:2], -1)
-        self.largest = np.maximum(self.largest, np.abs(flat).max(axis=(0, 2)))
-        self.squares = self.squares + np.einsum("ncp,ncp->c", flat, flat, dtype=np.float64)
-        self.count += flat.shape[0] * flat.shape[2]
+    op: TensorOp
+    rows: np.ndarray
+    value: SSAValue
 
 
 def choose_factors(
-    group: Group, seen: Mapping[SSAValue, ChannelStatistics], constant: Callable[[TensorOp], np.ndarray],
-    headroom: float,
+    group: Group, seen: Mapping[SSAValue, Halves], constant: Callable[[TensorOp], np.ndarray],
+    headrooms: Sequence[float] = HEADROOMS,
 ) -> np.ndarray:  # fmt: skip
     """Return the factor of each channel that lowers the expected error of the readers' outputs most.
 
-    The error of rounding activations falls as channels are scaled up to the widest one; that of rounding the readers'
-    weights may rise, for a row has one scale. Both are uniform rounding errors, step² / 12.
+    Exponent and headroom are those whose factors, found on half of the samples, have the least error on the other
+    half; the factors are then found on all. They are 1 where nothing has less error than that.
     """
-    shares = np.max([_shares(group, v, seen[v], headroom) for v in group.tensors], axis=0)
+    readers = [Reader(op, read_rows(op, constant(op)), op.operands[0]) for op in group.readers]
+    halves = [{value: seen[value][i] for value in group.tensors} for i in range(2)]
+    if any(part.count == 0 for part in halves[1].values()):
+        halves[1] = halves[0]
+
+    def error(exponent: float, headroom: float) -> float:
+        fitted = [_ratios(group, half, headroom) ** exponent for half in halves]
+        return sum(
+            _error(group, reader, halves[i][reader.value], halves[1 - i][reader.value], fitted[i])
+            for i in range(2) for reader in readers
+        )  # fmt: skip
+
+    tried = ((e, h) for e in EXPONENTS for h in (headrooms if group.limit is not None and e else headrooms[:1]))
+    exponent, headroom = min(tried, key=lambda pair: error(*pair))
+    return np.asarray(_ratios(group, {v: a + b for v, (a, b) in seen.items() if v in halves[0]}, headroom) ** exponent)
+
+
+def _ratios(group: Group, seen: Mapping[SSAValue, ChannelStatistics], headroom: float) -> np.ndarray:
+    """Return the factors that take all of the difference between channels out."""
+    shares = np.max([_shares(group, value, seen[value], headroom) for value in group.tensors], axis=0)
     ratio = np.clip(1 / np.maximum(shares, 1 / MAX_FACTOR), 1.0, MAX_FACTOR)
-    ratio[shares == 0] = 1.0
-    readers = [(op, read_rows(op, constant(op)), seen[op.operands[0]]) for op in group.readers]
-
-    def error(exponent: float) -> float:
-        return sum(_error(op, rows, read, ratio**exponent) for op, rows, read in readers)
-
-    exponent: float = min(EXPONENTS, key=error)
-    return np.asarray(ratio**exponent)
+    return np.asarray(np.where(shares == 0, 1.0, ratio))
 
 
 def _shares(group: Group, value: SSAValue, seen: ChannelStatistics, headroom: float) -> np.ndarray:
@@ -62,15 +72,22 @@ def _shares(group: Group, value: SSAValue, seen: ChannelStatistics, headroom: fl
     return np.minimum(seen.largest * (headroom if clipped else 1.0) / max(widest, _TINY), 1.0)
 
 
-def _error(op: TensorOp, rows: np.ndarray, read: ChannelStatistics, factors: np.ndarray) -> float:
-    """Return the expected squared error of the outputs of one reader, of all rows together."""
-    step = float((read.largest * factors).max(initial=0.0)) / _STEPS
-    gain = np.square(rows).sum(axis=2)  # [O, C]
-    noise = np.square(step / factors) / 12
-    if isinstance(op, Conv) and is_depthwise(op):
+def _error(
+    group: Group, reader: Reader, known: ChannelStatistics, unseen: ChannelStatistics, factors: np.ndarray
+) -> float:
+    """Return the expected squared error of one reader's outputs on `unseen`, of all rows together.
+
+    That of what it reads: values clipped at the range that is `known`, and rounded with an error of step² / 12. That
+    of its weights: rounded, with an error of their own step² / 12.
+    """
+    widest = float((known.largest * factors).max(initial=0.0))
+    clip = min(widest, group.limit) if group.limit is not None else widest
+    noise = np.square(clip / _STEPS / factors) / 12 + unseen.excess(clip / factors)
+    gain = np.square(reader.rows).sum(axis=2)  # [O, C]
+    if isinstance(reader.op, Conv) and is_depthwise(reader.op):
         return float((gain[:, 0] * noise).sum())  # a row reads one channel: its scale takes the factor in
-    steps = (np.abs(rows).max(axis=2) / factors).max(axis=1) / WEIGHT_MAX
-    power = float((np.square(factors) * read.squares).sum()) / max(1, read.count) * rows.shape[2]
+    steps = (np.abs(reader.rows).max(axis=2) / factors).max(axis=1) / WEIGHT_MAX
+    power = float((np.square(factors) * unseen.power()).sum()) * reader.rows.shape[2]
     return float((gain * noise).sum() + (np.square(steps) / 12).sum() * power)
 
 

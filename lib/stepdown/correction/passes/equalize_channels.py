@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import SSAValue
 
+from stepdown.correction.channel_statistics import ChannelStatistics
 from stepdown.correction.channels import Group, find_groups
-from stepdown.correction.equalize import ChannelStatistics, choose_factors, scaled_maker, scaled_reader
+from stepdown.correction.equalize import HEADROOMS, Halves, choose_factors, scaled_maker, scaled_reader
 from stepdown.correction.reconstruct import add_weight
 from stepdown.correction.samples import ProgramSamples, open_samples
 from stepdown.dialects.op import TensorOp, fused_of, layouts_of, location, names_of, value_name
@@ -18,23 +19,24 @@ from stepdown.runtimes.interpreter import Interpreter
 from stepdown.transforms.base import Pass
 
 _SUFFIX = "_equalized"
-Seen = dict[SSAValue, ChannelStatistics]
+Seen = dict[SSAValue, Halves]
 
 
 @dataclass(frozen=True)
 class EqualizeChannels(Pass):
     """Scale narrow channels up, on samples, and the weights that read them down; outputs stay the same.
 
-    A channel under a ReLU with an upper clip is from then on clipped at `headroom` times its largest value on the
-    samples, where that is less; everything else is the same function up to rounding. Tensors that are scaled get new
-    names, `X_equalized`.
+    Factors are chosen by the error that those found on half of the samples have on the other half; channels that gain
+    nothing by them keep theirs. A channel under a ReLU with an upper clip is from then on clipped at `headroom` times
+    its largest value on the samples, where that is less (0: chosen with the factors); everything else is the same
+    function up to rounding. Tensors that are scaled get new names, `X_equalized`.
     """
 
     dataset: str = ""
     data_list: str = ""
     input_num: int = 0
     seed: int = 0
-    headroom: float = 1.0
+    headroom: float = 0.0
 
     def run(self, program: Program) -> None:
         """Scale weights and biases; rename the tensors that change.
@@ -47,17 +49,19 @@ class EqualizeChannels(Pass):
         samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
         groups = find_groups(program)
         seen = _statistics(program, groups, samples)
+        headrooms = (self.headroom,) if self.headroom else HEADROOMS
         for group in groups:
-            _apply(program, group, seen, self.headroom)
+            _apply(program, group, seen, headrooms)
 
 
 def _statistics(program: Program, groups: list[Group], samples: ProgramSamples) -> Seen:
     """Return what the samples show of the groups' tensors."""
-    found = {v: ChannelStatistics(np.zeros(g.channels), np.zeros(g.channels)) for g in groups for v in g.tensors}
+    found = {v: (ChannelStatistics(g.channels), ChannelStatistics(g.channels)) for g in groups for v in g.tensors}
+    number = 0
 
     def observe(op: TensorOp, index: int, array: np.ndarray) -> None:
-        if statistics := found.get(op.results[index]):
-            statistics.add(array)
+        if halves := found.get(op.results[index]):
+            halves[number % 2].add(np.moveaxis(array, 1, 0).reshape(array.shape[1], -1))
 
     interpreter = Interpreter(program)
     for number in range(len(samples)):
@@ -65,11 +69,11 @@ def _statistics(program: Program, groups: list[Group], samples: ProgramSamples) 
     return found
 
 
-def _apply(program: Program, group: Group, seen: Seen, headroom: float) -> None:
+def _apply(program: Program, group: Group, seen: Seen, headrooms: tuple[float, ...]) -> None:
     def constant(op: TensorOp, index: int = 1) -> np.ndarray:
         return program.weights[op.operands[index].owner.key]  # type: ignore[union-attr]
 
-    factors = choose_factors(group, seen, constant, headroom)
+    factors = choose_factors(group, seen, constant, headrooms)
     if (factors == factors[0]).all():
         return
     for op in group.makers:
