@@ -21,8 +21,9 @@ from stepdown.transforms.import_calibration_table import float_values
 if TYPE_CHECKING:
     import onnxruntime
 
-_MOST_REORDERED_BYTES = 48 << 20
-"""Weights up to here are reordered for speed, which takes them twice more in every process; ResNet-50's are not."""
+_MOST_COPIED_BYTES = 48 << 20
+"""Weights up to here are constants, which onnxruntime copies and reorders for speed, in every process. Larger ones are
+inputs: they are read where they lie, once for all processes on a machine."""
 
 OnTensor = Callable[[str, np.ndarray], None]
 """Called with the name of a tensor and its values, which hold until the next run."""
@@ -43,6 +44,8 @@ class TopOnnx:
         self._shapes = {value_name(v): shape_of(v) for v in float_values(program)}
         self._computed = [name for name in self._shapes if name not in self._inputs.values()]
         model = export_program(program, apart=self._weights)
+        self._given = self._weights if sum(a.nbytes for a in self._weights.values()) > _MOST_COPIED_BYTES else {}
+        _make_inputs(model, self._given)
         _make_outputs(model, {name: self._shapes[name] for name in self._computed})
         self._model = model.SerializeToString()
 
@@ -53,8 +56,9 @@ class TopOnnx:
             InputError: onnxruntime cannot compute it.
         """
         session, binding = self._session, self._session.io_binding()
+        known = {**self._given, **arguments}
         for name in (value.name for value in session.get_inputs()):
-            binding.bind_cpu_input(name, arguments[name])
+            binding.bind_cpu_input(name, known[name])
         for name, buffer in self._buffers.items():
             binding.bind_output(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
         try:
@@ -78,10 +82,11 @@ class TopOnnx:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 4
         settings.intra_op_num_threads = 1
-        if sum(array.nbytes for array in self._weights.values()) > _MOST_REORDERED_BYTES:
+        if self._given:
             settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._weights.values()]
-        settings.add_external_initializers(list(self._weights), values)
+        else:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._weights.values()]
+            settings.add_external_initializers(list(self._weights), values)
         try:
             return onnxruntime.InferenceSession(self._model, settings, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -93,6 +98,15 @@ def onnxruntime_version() -> str:
     import onnxruntime
 
     return str(onnxruntime.__version__)
+
+
+def _make_inputs(model: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """Turn constants that are kept apart into inputs of the graph."""
+    from onnx import helper
+
+    for constant in [constant for constant in model.graph.initializer if constant.name in weights]:
+        model.graph.input.append(helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims))
+        model.graph.initializer.remove(constant)
 
 
 def _make_outputs(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:

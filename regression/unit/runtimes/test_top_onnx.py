@@ -9,6 +9,7 @@ from stepdown.dialects.program import Program
 from stepdown.errors import UnsupportedModel
 from stepdown.formats.onnx import exporter
 from stepdown.formats.onnx.importer import import_model
+from stepdown.runtimes import top_onnx
 from stepdown.runtimes.top_onnx import TopOnnx
 
 TEXT = """
@@ -36,7 +37,9 @@ def tensors(engine: object, given: dict[str, np.ndarray]) -> dict[str, np.ndarra
     return seen
 
 
-def test_every_float_tensor_is_told_again_and_again() -> None:
+@pytest.mark.parametrize("most_copied", [top_onnx._MOST_COPIED_BYTES, 0], ids=["constants", "inputs"])
+def test_every_float_tensor_is_told_again_and_again(most_copied: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_onnx, "_MOST_COPIED_BYTES", most_copied)
     net = program()
     fast, exact = TopOnnx(net), choose_engine(net, REFERENCE)[1]
     for seed in range(3):
@@ -52,6 +55,13 @@ def test_large_weights_are_shared_and_not_copied_into_the_model() -> None:
     model = exporter.export_program(net, apart=apart)
     assert any(array is net.weights[key] for key, array in apart.items())
     assert model.ByteSize() < 64 * 80 * 4 < exporter.export_program(net).ByteSize()
+
+
+def test_many_weights_are_inputs_of_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_onnx, "_MOST_COPIED_BYTES", 0)
+    taken = onnx.load_from_string(TopOnnx(program())._model).graph
+    assert [value.name for value in taken.input if value.name not in {"x", "i", "w"}]
+    assert not [constant for constant in taken.initializer if np.prod(constant.dims) > 1024]
 
 
 def test_the_reference_runs_what_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
