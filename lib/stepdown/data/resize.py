@@ -19,10 +19,10 @@ samples to m:
 4.  y_i = ((0 + w_0·x_0) + w_1·x_1) + …  over the taps in order of j; float32, each product rounded before it is
     added (in C and C++: `-ffp-contract=off`). Zero weights may be left out.
 
-After both passes values are limited to [0, 255]; methods ending in `_u8` then take floor(y + 0.5).
-A pass with n = m changes nothing.
+After both passes values are limited to [0, 255]. A pass with n = m changes nothing.
 
-The kernels are those of Pillow and of torchvision with antialias; those libraries also round to 8 bits.
+The kernels are those of Pillow, which also rounds to 8 bits after each pass. Methods ending in `_u8` have its very
+bytes; their arithmetic is another and is told in `resize_u8`.
 """
 
 from collections.abc import Callable
@@ -30,6 +30,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from stepdown.data.resize_u8 import resize_u8
 from stepdown.errors import InputError
 
 # Bounds the 64-bit sums of the bicubic kernel: 2·(2·16384)³·16384 < 2⁶³.
@@ -47,20 +48,18 @@ def _bicubic(p: np.ndarray, s: int) -> np.ndarray:
     return np.where(p < s, near, np.where(p < 2 * s, far, 0))
 
 
-# By method: the kernel, its radius in units of S, and whether pixels are rounded to integers afterwards.
-_METHODS: dict[str, tuple[Callable[[np.ndarray, int], np.ndarray], int, bool]] = {
-    "bilinear": (_bilinear, 1, False),
-    "bicubic": (_bicubic, 2, False),
-    "bilinear_u8": (_bilinear, 1, True),
-    "bicubic_u8": (_bicubic, 2, True),
+# By method: the kernel, and its radius in units of S.
+_KERNELS: dict[str, tuple[Callable[[np.ndarray, int], np.ndarray], int]] = {
+    "bilinear": (_bilinear, 1),
+    "bicubic": (_bicubic, 2),
 }
-METHODS = tuple(_METHODS)
+METHODS = (*_KERNELS, *(f"{name}_u8" for name in _KERNELS))
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], method: str = "bilinear") -> np.ndarray:
     """Return pixels[H, W, C] (uint8, or float32 in 0..255) as float32[h, w, C] for `size` (h, w).
 
-    The exact arithmetic is in the module's docstring.
+    Methods ending in `_u8` take uint8. The exact arithmetic is in the module's docstring and in that of `resize_u8`.
 
     Raises:
         InputError: a side is 0 or larger than `MAX_SIDE`.
@@ -70,16 +69,17 @@ def resize(pixels: np.ndarray, size: tuple[int, int], method: str = "bilinear") 
             f"cannot resize {pixels.shape[0]}×{pixels.shape[1]} to {size[0]}×{size[1]} pixels",
             fix=f"sides go from 1 to {MAX_SIDE}",
         )
+    if method.endswith("_u8"):
+        return resize_u8(pixels, size, method.removesuffix("_u8")).astype(np.float32)
     tall = _resample(pixels, size[0], method)
     resized = _resample(tall.transpose(1, 0, 2), size[1], method).transpose(1, 0, 2)
-    resized = np.clip(np.ascontiguousarray(resized), np.float32(0), np.float32(255))
-    return np.floor(resized + np.float32(0.5)) if _METHODS[method][2] else resized
+    return np.clip(np.ascontiguousarray(resized), np.float32(0), np.float32(255))
 
 
 @lru_cache(maxsize=64)
 def taps(n: int, m: int, method: str) -> tuple[np.ndarray, np.ndarray]:
     """Return source indices int64[K, m] and weights float32[K, m] of a pass from n to m samples (see the module)."""
-    kernel, radius, _ = _METHODS[method]
+    kernel, radius = _KERNELS[method]
     s = 2 * max(n, m)
     centre = (2 * np.arange(m, dtype=np.int64) + 1) * n
     first = (centre - radius * s - m) // (2 * m) + 1
