@@ -25,6 +25,7 @@ SIM_IMPORTS = ("errors", "files", "numerics", "chips", "model", "npu.isa", "npu.
 HOMES = {
     **dict.fromkeys(["onnx", "onnxruntime", "onnxsim", "tflite", "ai_edge_litert"], ("formats", "runtimes")),
     **dict.fromkeys(["tvm", "tvm_ffi"], ("native",)),
+    **dict.fromkeys(["dask", "distributed"], ("distributed",)),
 }
 HEAVY = ("numpy", "xdsl", *HOMES)
 

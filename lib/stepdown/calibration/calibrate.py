@@ -14,6 +14,7 @@ from stepdown.calibration.sketches import Sketches, merge_arrays, to_arrays
 from stepdown.dialects.op import value_name
 from stepdown.dialects.program import Program, State, read_program
 from stepdown.dialects.top import TopOp
+from stepdown.distributed.freight import Item, items, model_items
 from stepdown.distributed.job import Arrays
 from stepdown.errors import InputError
 from stepdown.files.hashes import sha256_file
@@ -38,6 +39,26 @@ class SketchJob:
         refuse_lowered(self.program)
         self._reader = SampleReader(self.program, self.files)
         self.engine, self._engine = choose_engine(self.program, engine)
+
+    def shared_files(self) -> list[Item]:
+        """Return the module and its weights."""
+        return model_items(self.model)
+
+    def sample_files(self, samples: range) -> list[Item]:
+        """Return the files of these samples."""
+        return items(self.files[number] for number in samples)
+
+    def as_plain(self) -> Mapping[str, Any]:
+        """Return what a machine that shares no files needs."""
+        return {"model": self.model, "files": [str(file) for file in self.files], "engine": self.engine}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], place: Callable[[str], str]) -> "SketchJob":
+        """Return the job where its files are at other places."""
+        files = [Path(place(name)) for name in plain["files"]]
+        job = cls.__new__(cls)
+        job.__setstate__({"model": place(plain["model"]), "files": files, "hashes": [], "engine": plain["engine"]})
+        return job
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process cannot find out by itself."""

@@ -24,6 +24,7 @@ from stepdown.calibration.calibrate import refuse_lowered
 from stepdown.calibration.samples import SampleReader, file_hashes
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program, argument_name, read_program
+from stepdown.distributed.freight import Item, items, model_items
 from stepdown.distributed.job import Arrays
 from stepdown.files.hashes import sha256_file
 from stepdown.numerics.quantize import QuantParams, asymmetric, dequantize, quantize, symmetric
@@ -45,6 +46,31 @@ class TuneJob:
     def __init__(self, model: str, files: Sequence[Path], rows: Rows, limits: Rows) -> None:
         self.model, self.files, self.rows, self.limits = model, list(files), dict(rows), dict(limits)
         self.hashes = file_hashes(self.files)
+
+    def shared_files(self) -> list[Item]:
+        """Return the module and its weights."""
+        return model_items(self.model)
+
+    def sample_files(self, samples: range) -> list[Item]:
+        """Return the files of these samples."""
+        return items(self.files[number] for number in samples)
+
+    def as_plain(self) -> Mapping[str, Any]:
+        """Return what a machine that shares no files needs."""
+        ranges = {kind: {name: asdict(row) for name, row in rows.items()} for kind, rows in self._ranges()}
+        return {"model": self.model, "files": [str(file) for file in self.files], **ranges}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], place: Callable[[str], str]) -> "TuneJob":
+        """Return the job where its files are at other places."""
+        job = cls.__new__(cls)
+        job.model, job.files, job.hashes = place(plain["model"]), [Path(place(name)) for name in plain["files"]], []
+        job.rows, job.limits = ({name: Row(**row) for name, row in plain[kind].items()} for kind in ("rows", "limits"))
+        return job
+
+    def _ranges(self) -> Iterator[tuple[str, Rows]]:
+        yield "rows", self.rows
+        yield "limits", self.limits
 
     def identity(self) -> Mapping[str, Any]:
         """Return the hashes of module, weights and samples, and all candidates."""

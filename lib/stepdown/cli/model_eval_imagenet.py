@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepdown.cli.cluster_flags import add_cluster_flags, cluster_from_args
 from stepdown.cli.model_eval_report import outputs, print_summary, write_reports
 from stepdown.cli.preprocess_flags import (
     PREPROCESS_FLAGS,
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     tool.add_argument("--reference", metavar="FILE", help="model to compare with: agreement, cosine and SQNR of scores")
     tool.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one a CPU, 8 at most)")
+    add_cluster_flags(tool)
     tool.add_argument("--resume", action="store_true", help="go on where a killed run with the same --json stopped")
     tool.add_argument("--skip_unreadable", action="store_true", help="count photos that cannot be read, and go on")
     _add_outputs(tool)
@@ -91,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
     job, names = _job(args)
     folder = shard_folder(args.json) if args.json else None
     meter, total = Meter(job.live), len(job.indices)
-    arrays = run_shards(job, total, workers=args.workers, folder=folder, resume=args.resume, on_progress=meter)
+    arrays = run_shards(
+        job, total, workers=args.workers, cluster=args.cluster, folder=folder, resume=args.resume, on_progress=meter
+    )
     meter.finish(arrays["counts"])
     tally = tally_of(arrays)
     if not tally.samples:
@@ -126,6 +130,7 @@ def _check(args: argparse.Namespace) -> None:
     for flag in ("count", "batch", "workers"):
         if getattr(args, flag) < 0:
             raise InputError(f"{getattr(args, flag)} is negative", f"--{flag}")
+    args.cluster = cluster_from_args(args)
     for path in outputs(args):
         if Path(path).is_dir() or not Path(path).parent.is_dir():
             raise InputError("cannot be written: a folder, or in a folder that does not exist", path, "create it first")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepdown.cli.cluster_flags import add_cluster_flags, cluster_from_args
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
@@ -70,6 +71,7 @@ def _add_running(tool: argparse.ArgumentParser) -> None:
         help="what runs the model: onnxruntime (default where it can), or the reference interpreter",
     )  # fmt: skip
     group.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one a CPU, at most 8)")
+    add_cluster_flags(group)
     group.add_argument(
         "--resume", action="store_true", help="go on where an earlier run was killed (it leaves TABLE.shards)"
     )
@@ -140,7 +142,7 @@ def _tuned(args: argparse.Namespace, job: "TuneJob", names: list[str]) -> "dict[
     from stepdown.distributed.engine import run_shards
 
     errors = run_shards(
-        job, len(job.files), workers=args.workers, folder=_shards(args), resume=args.resume,
+        job, len(job.files), workers=args.workers, cluster=args.cluster, folder=_shards(args), resume=args.resume,
         on_progress=ShardProgress("samples tuned"),
     )["errors"]  # fmt: skip
     tuned = tuned_rows(list(job.rows), job.rows, job.limits, errors)
@@ -155,7 +157,7 @@ def _observe(args: argparse.Namespace, job: "SketchJob") -> "tuple[Sketches, dic
     from stepdown.distributed.engine import run_shards
 
     arrays = run_shards(
-        job, len(job.files), workers=args.workers, folder=_shards(args), resume=args.resume,
+        job, len(job.files), workers=args.workers, cluster=args.cluster, folder=_shards(args), resume=args.resume,
         on_progress=ShardProgress(),
     )  # fmt: skip
     sketches = from_arrays(arrays, job.names)
@@ -193,6 +195,7 @@ def _check(args: argparse.Namespace) -> None:
     for flag in ("input_num", "workers"):
         if getattr(args, flag) < 0:
             raise InputError(f"{getattr(args, flag)} is negative", f"--{flag}", "give how many, or leave it out")
+    args.cluster = cluster_from_args(args)
     if args.percentile is None:
         args.percentile = 99.99
     elif args.cali_method != "percentile":
@@ -221,7 +224,7 @@ def _check_source(args: argparse.Namespace) -> None:
         raise InputError("needs samples", "--tune", "give --data_list or --dataset beside --from_sketch")
     if args.from_sketch and listed and not args.tune:
         raise InputError("reads no samples", "--from_sketch", "leave out --data_list and --dataset, or add --tune")
-    unused = ("sketch", "engine") if args.tune else ("sketch", "engine", "input_num", "workers", "resume")
+    unused = ("sketch", "engine") if args.tune else ("sketch", "engine", "input_num", "workers", "scheduler", "resume")
     for flag in unused:
         if args.from_sketch and getattr(args, flag):
             raise InputError("has no meaning with --from_sketch", f"--{flag}", "leave it out")

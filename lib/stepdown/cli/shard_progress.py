@@ -37,4 +37,5 @@ class ShardProgress:
         time_text = f"{seconds / max(fresh, 1) * rest:.0f} s to go" if rest else f"{seconds:.1f} s"
         kept = f", {progress.resumed} of them by an earlier run" if progress.resumed else ""
         done = f"{progress.done} of {progress.total} {self._what}{kept}"
-        return f"{done}, {time_text}, peak memory {progress.peak_bytes / 2**20:.0f} MiB"
+        joined = f", {progress.joined} worker{'s'[: progress.joined != 1]}" if progress.joined else ""
+        return f"{done}, {time_text}{joined}, peak memory {progress.peak_bytes / 2**20:.0f} MiB"

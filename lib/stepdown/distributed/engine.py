@@ -1,4 +1,4 @@
-"""Runs a job over all samples: in this process, or in several on this machine, with what finished kept in a folder.
+"""Runs a job over all samples: in this process, in several on this machine, or on a cluster; what finished is kept.
 
 The result is the same bytes for any number of workers, any size of the shards, and whether or not the run was killed
 and resumed: shards do not depend on the workers, their results are merged in the order of the samples, and merging is
@@ -8,8 +8,10 @@ exact and associative (`Job.merge`).
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable
+from typing import cast
 
-from stepdown.distributed.job import Arrays, Job, identity_hash, shards
+from stepdown.distributed.cluster import Cluster
+from stepdown.distributed.job import Arrays, Job, RemoteJob, identity_hash, shards
 from stepdown.distributed.pool import Pool, usable_cpus
 from stepdown.distributed.progress import Progress
 from stepdown.distributed.store import ShardStore
@@ -23,6 +25,7 @@ def run_shards(
     total: int,
     *,
     workers: int = 0,
+    cluster: Cluster | None = None,
     shard_size: int = 0,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -31,12 +34,14 @@ def run_shards(
     """Return what all samples 0..total give, merged.
 
     `workers` processes (0: a CPU each; 1: none besides this one) do shards of `shard_size` samples (0: chosen by
-    `total`). Where a `folder` is given, finished shards are kept there until `forget_shards`; with `resume` those of
-    an earlier run of this very job are not done again. `on_progress` is called after every sample.
+    `total`); or, of a `RemoteJob`, the workers of a `cluster`, however many they are. Where a `folder` is given,
+    finished shards are kept there until `forget_shards`; with `resume` those of an earlier run of this very job are
+    not done again. `on_progress` is called after every sample, on a cluster now and then.
 
     Raises:
         StepError: the first error of a sample.
-        ResourceError: workers were killed again and again.
+        ResourceError: workers were killed again and again, or a cluster has none, or has gone.
+        InputError: the cluster cannot be reached, or none of its workers computes the same bytes.
     """
     store = ShardStore(folder, identity_hash(job))
     store.open()
@@ -47,9 +52,7 @@ def run_shards(
     if kept:
         on_progress(progress)
     left = [shard for shard in waiting if shard not in kept]
-    count = min(workers or usable_cpus(), len(left))
-    run = _in_workers if count > 1 else _in_process
-    with contextlib.closing(run(job, store, left, count, progress, on_progress)) as finished:
+    with contextlib.closing(_run(job, store, left, workers, cluster, progress, on_progress)) as finished:
         return _merged(job, store, waiting, kept, finished)
 
 
@@ -59,12 +62,26 @@ def forget_shards(job: Job, folder: str | os.PathLike[str]) -> None:
 
 
 Finished = Generator[tuple[range, Arrays]]
+News = Generator[tuple[range, Arrays] | None]
 
 
-def _in_workers(
-    job: Job, store: ShardStore, left: list[range], count: int, progress: Progress, on_progress: OnProgress
-) -> Finished:
-    with contextlib.closing(Pool(job, store, count, progress).run(left)) as news:
+def _run(
+    job: Job, store: ShardStore, left: list[range], workers: int, cluster: Cluster | None, progress: Progress,
+    on_progress: OnProgress,
+) -> Finished:  # fmt: skip
+    """Return what gives every shard with its result, wherever they are done."""
+    if cluster is not None:
+        from stepdown.distributed.dispatch import Dispatch
+
+        return _elsewhere(Dispatch(cast(RemoteJob, job), store, cluster, progress).run(left), progress, on_progress)
+    count = min(workers or usable_cpus(), len(left))
+    if count > 1:
+        return _elsewhere(Pool(job, store, count, progress).run(left), progress, on_progress)
+    return _in_process(job, store, left, progress, on_progress)
+
+
+def _elsewhere(news: News, progress: Progress, on_progress: OnProgress) -> Finished:
+    with contextlib.closing(news):
         for item in news:
             if item is None:
                 on_progress(progress)
@@ -73,7 +90,7 @@ def _in_workers(
 
 
 def _in_process(
-    job: Job, store: ShardStore, left: list[range], count: int, progress: Progress, on_progress: OnProgress
+    job: Job, store: ShardStore, left: list[range], progress: Progress, on_progress: OnProgress
 ) -> Finished:
     def tell() -> None:
         progress.done += 1

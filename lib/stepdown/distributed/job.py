@@ -3,15 +3,13 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from stepdown import __version__
-
-Arrays = dict[str, np.ndarray]
-"""What a shard gives: named arrays, which can be written to an npz file."""
+from stepdown.distributed.freight import Arrays, Item
 
 _SHARDS, _MOST_SAMPLES = 25, 64
 _FORMAT = 1
@@ -41,6 +39,23 @@ class Job(Protocol):
 
         Exact and associative, so that the result does not depend on how the samples were cut into shards.
         """
+
+
+class RemoteJob(Job, Protocol):
+    """A job that another machine can do as well: it crosses as JSON and the bytes of the files that it reads."""
+
+    def shared_files(self) -> Sequence[Item]:
+        """Return the files that every shard needs: models with all that they name."""
+
+    def sample_files(self, samples: range) -> Sequence[Item]:
+        """Return the files that the samples alone need; those that do not exist are left out."""
+
+    def as_plain(self) -> Mapping[str, Any]:
+        """Return JSON of which `from_plain` makes the job again; files by the names that the user gave."""
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], place: Callable[[str], str]) -> Job:
+        """Return the job on another machine, where the file NAME is at `place(NAME)`; only its `open` will be used."""
 
 
 def shards(total: int, size: int = 0) -> list[range]:

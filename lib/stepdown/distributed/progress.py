@@ -15,6 +15,8 @@ class Progress:
     resumed: int = 0
     workers: dict[int, int] = field(default_factory=dict)
     """By process, the peak memory of its own, in bytes."""
+    joined: int = 0
+    """How many workers of a cluster take part."""
 
     @property
     def peak_bytes(self) -> int:

@@ -6,6 +6,7 @@ import pickle
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,17 @@ def serve(job: Job, store: ShardStore, channel: Connection, parent: int) -> None
 
 def use_one_thread() -> None:
     """Let matrix products of this process use one thread: how they are split may decide their last bits."""
-    for library in Path(np.__file__).parent.parent.glob("numpy.libs/*openblas*"):
-        loaded = ctypes.CDLL(str(library))
+    for library in openblas_libraries():
         for name in _SET_THREADS:
-            if hasattr(loaded, name):
-                getattr(loaded, name)(1)
+            if hasattr(library, name):
+                getattr(library, name)(1)
                 return
+
+
+def openblas_libraries() -> Iterator[ctypes.CDLL]:
+    """Yield the OpenBLAS that numpy brought along, if it did."""
+    for library in Path(np.__file__).parent.parent.glob("numpy.libs/*openblas*"):
+        yield ctypes.CDLL(str(library))
 
 
 def sendable(error: Exception) -> Exception:

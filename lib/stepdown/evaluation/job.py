@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from stepdown.distributed.freight import Item, item, items, model_items
 from stepdown.distributed.job import Arrays
 from stepdown.evaluation.evaluate import Evaluation
 from stepdown.evaluation.network import Facts, Network, Plan
-from stepdown.evaluation.samples import LabelledSet
+from stepdown.evaluation.samples import LabelledSet, PhotoFiles
+from stepdown.evaluation.sent import plain_set, set_from_plain
 from stepdown.evaluation.tally import Tally
 
 COUNTS = ("samples", "accepted1", "accepted5", "skipped")
@@ -53,6 +55,35 @@ class EvaluationJob:
         network = self.model.open()
         reference = self.reference.open() if self.reference else None
         return EvaluationTask(self, network, reference)
+
+    def shared_files(self) -> list[Item]:
+        """Return the models and all that they name, and an npz of samples."""
+        plans = [plan for plan in (self.model, self.reference) if plan]
+        held = [] if isinstance(self.samples.read, PhotoFiles) else [item(self.samples.source)]
+        return [*(one for plan in plans for one in model_items(plan.path)), *held]
+
+    def sample_files(self, samples: range) -> list[Item]:
+        """Return the photos of these samples."""
+        reader = self.samples.read
+        return items(reader.files[self.indices[i]] for i in samples) if isinstance(reader, PhotoFiles) else []
+
+    def as_plain(self) -> Mapping[str, Any]:
+        """Return what a machine that shares no files needs; `facts` only name the result."""
+        return {
+            "samples": plain_set(self.samples), "indices": self.indices, "model": self.model.as_plain(),
+            "reference": self.reference and self.reference.as_plain(),
+            "skip": self.skip, "list_wrong": self.list_wrong,
+        }  # fmt: skip
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], place: Callable[[str], str]) -> "EvaluationJob":
+        """Return the job where its files are at other places."""
+        model, reference = (
+            Plan.from_plain(known, place) if known else None for known in (plain["model"], plain["reference"])
+        )
+        assert model is not None
+        samples = set_from_plain(plain["samples"], place)
+        return cls(samples, tuple(plain["indices"]), model, reference, (), plain["skip"], plain["list_wrong"])
 
     def merge(self, total: Arrays, more: Arrays) -> Arrays:
         """Return the results of both, and keep the counts for those who watch."""

@@ -1,8 +1,8 @@
 """A classifier of any kind of file: samples go in, one row of scores a sample comes out."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Any
@@ -87,6 +87,17 @@ class Plan:
         except InputError:
             runner.close()
             raise
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the plan as JSON can hold it."""
+        preprocess = {**self.preprocess.to_attributes(), "shape": list(self.preprocess.input_shape)}
+        return {**vars(self), "preprocess": preprocess, "options": asdict(self.options)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], place: Callable[[str], str]) -> "Plan":
+        """Return what `as_plain` was made of, with the model at another place."""
+        preprocess, options = Preprocess.from_attributes(plain["preprocess"]), RunnerOptions(**plain["options"])
+        return cls(place(plain["path"]), preprocess, options, plain["output"], plain["batch"])
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def meter_line(progress: Progress, live: Live, seconds: float, more: int, all_se
         ),
         f"{rate:.1f} img/s",
         f"ETA {clock_text((progress.total - progress.done) / rate if rate else 0.0)}",
+        *([f"workers {progress.joined}"] if progress.joined else []),
     ])  # fmt: skip
 
 
