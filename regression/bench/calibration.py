@@ -1,29 +1,42 @@
-"""Calibration beside onnxruntime's own calibrators on the same photos, in one run: seconds, peak memory, ratios.
+"""Calibration beside other tools' on the same photos, in one run: seconds, CPU seconds, peak memory, ratios.
 
-    python regression/bench/calibration.py --model X.onnx --calibration DIR [--repeat N] [--growth]
-        [--flags '--resize_dims 256,256 …']
+    python regression/bench/calibration.py --model X.onnx --calibration DIR [--nncf_python PYTHON] [--only WORD …]
+        [--repeat N] [--growth] [--flags '--resize_dims 256,256 …']
 
-Every line is a process of its own. Seconds are wall clock, the least of N interleaved runs; memory is that of all of
-its processes together, sampled, with shared pages counted once. With --growth a network of ResNet-50's size is made,
-with random weights, and calibrated on 32 and on 1,000 samples: memory must not differ.
+Every line is a process of its own, start included; runs of different lines alternate. Seconds are wall clock, CPU
+seconds those of all its processes, both the median of N runs: on a busy machine the latter mean more. Ratios are to the
+first line. Memory is that of all of its processes together, sampled, with shared pages counted once.
+
+Peers read inputs that are prepared, we the photos. NNCF's line is its whole quantisation, onnxruntime's are calibration
+alone. NNCF wants other versions of our packages: give the Python of an environment of its own, made by
+
+    python3 -m venv nncf && nncf/bin/pip install nncf==3.4.0 openvino onnx && … --nncf_python nncf/bin/python
+
+With --growth a network of ResNet-50's size is made, with random weights, and calibrated on 32 and on 1,000 samples:
+memory must not differ.
 """
 
 import argparse
+import itertools
+import os
 import shlex
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from chain import peak_gflops
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 FLAGS = (
     "--input_shapes [[1,3,224,224]] --resize_dims 256,256 --pixel_format rgb "
     "--mean 123.675,116.28,103.53 --scale 0.01712475,0.017507,0.01742919"
 )
+PYTHON = (sys.executable,)
 METHODS = ("max", "percentile", "kl", "mse", "auto")
 # What a peer's process runs: model, calibration method, npy file of inputs.
 PEER = """
@@ -44,6 +57,15 @@ calibrator = create_calibrator(model, augmented_model_path=scratch, calibrate_me
 calibrator.collect_data(Reader())
 calibrator.compute_data()
 """
+NNCF = """
+import sys
+import nncf, numpy, onnx
+source, inputs, target = sys.argv[1:]
+model, photos = onnx.load(source), numpy.load(inputs, mmap_mode="r")
+name = model.graph.input[0].name
+samples = nncf.Dataset(photos, lambda row: {name: numpy.array(row)})
+onnx.save(nncf.quantize(model, samples, subset_size=len(photos)), target)
+"""
 FORWARD = """
 import sys, time
 import numpy as np
@@ -56,15 +78,30 @@ for row in np.load(inputs, mmap_mode="r"):
 """
 
 
+class Cost(NamedTuple):
+    """What a process and those below it took."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", type=Path, required=True)
     options.add_argument("--calibration", type=Path, required=True)
     options.add_argument("--flags", default=FLAGS, help="of model_transform.py (default: MobileNetV2's)")
+    options.add_argument("--nncf_python", type=Path, help="a Python that has nncf and onnx")
+    options.add_argument(
+        "--only", nargs="+", default=[""], metavar="WORD", help="lines with one of these in their names"
+    )
     options.add_argument("--repeat", type=int, default=3)
     options.add_argument("--growth", action="store_true")
     given = options.parse_args()
+    print(f"machine: {os.cpu_count()} CPUs, numpy float32 matrix product {peak_gflops():.0f} GFLOP/s")
+    if not given.nncf_python:
+        print("left out: NNCF, there is no --nncf_python")
     with tempfile.TemporaryDirectory() as folder:
         compare(given, Path(folder))
         if given.growth:
@@ -74,41 +111,58 @@ def main() -> None:
 def compare(given: argparse.Namespace, folder: Path) -> None:
     """Print ours, the peers', and what a table costs once the sketch is there."""
     module, inputs = folder / "net.mlir", folder / "inputs.npy"
-    run([TOOLS / "model_transform.py", "--model_name", "net", "--model_def", given.model, "--mlir", module,
+    run([*PYTHON, TOOLS / "model_transform.py", "--model_name", "net", "--model_def", given.model, "--mlir", module,
          *shlex.split(given.flags)])  # fmt: skip
     np.save(inputs, photos(module, given.calibration))
-    ours = [TOOLS / "run_calibration.py", module, "--dataset", given.calibration, "--sketch", folder / "sketch.npz"]
-    lines: dict[str, list[object]] = {
-        "onnxruntime, plain forward": ["-c", FORWARD, given.model, inputs],
-        "run_calibration.py, 1 worker": [*ours, "--workers", "1", "-o", folder / "one"],
-        "run_calibration.py, 2 workers": [*ours, "--workers", "2", "-o", folder / "two"],
-        **{
-            f"onnxruntime {method}": ["-c", PEER, given.model, method, inputs, folder / "peer.onnx"]
-            for method in ("MinMax", "Entropy")
-        },
-        **{
-            f"--from_sketch --cali_method {method}": [
-                *ours[:2], "--from_sketch", folder / "sketch.npz", "--cali_method", method, "-o", folder / method,
-            ]
-            for method in METHODS
-        },
-    }  # fmt: skip
-    table(lines, given.repeat)
-    if (folder / "one").read_bytes() != (folder / "two").read_bytes():
-        sys.exit("one worker and two give different tables")
+    tool, sketch = [*PYTHON, TOOLS / "run_calibration.py", module], folder / "sketch.npz"
+    run([*tool, "--dataset", given.calibration, "--sketch", sketch, "-o", folder / "first"])
+    lines = {**peers(given, inputs, folder), **ours([*tool, "--dataset", given.calibration], folder)}
+    for method in METHODS:
+        lines[f"--from_sketch --cali_method {method}"] = [
+            *tool, "--from_sketch", sketch, "--cali_method", method, "-o", folder / method,
+        ]  # fmt: skip
+    table({name: line for name, line in lines.items() if any(word in name for word in given.only)}, given.repeat)
+    if len({path.read_bytes() for path in (folder / "first", *folder.glob("workers_?"))}) > 1:
+        sys.exit("the number of workers changes the table")
+
+
+def ours(command: list[object], folder: Path) -> dict[str, list[object]]:
+    """Return the whole of our calibration, by what it is called."""
+    return {
+        f"run_calibration.py, {count} workers": [*command, "--workers", count, "-o", folder / f"workers_{count}"]
+        for count in (1, 2)
+    }
+
+
+def peers(given: argparse.Namespace, inputs: Path, folder: Path) -> dict[str, list[object]]:
+    """Return other tools' commands, by what they are called."""
+    commands: dict[str, list[object]] = {}
+    if given.nncf_python:
+        commands["NNCF, whole quantisation"] = [
+            given.nncf_python, "-c", NNCF, given.model, inputs, folder / "nncf.onnx",
+        ]  # fmt: skip
+    commands["onnxruntime, plain forward"] = [*PYTHON, "-c", FORWARD, given.model, inputs]
+    for method in ("MinMax", "Entropy"):
+        commands[f"onnxruntime {method}"] = [*PYTHON, "-c", PEER, given.model, method, inputs, folder / "peer.onnx"]
+    return commands
 
 
 def table(lines: dict[str, list[object]], repeat: int) -> None:
-    """Print the least seconds and the peak memory of every command; the first one is what others are divided by."""
-    found: dict[str, list[tuple[float, float]]] = {what: [] for what in lines}
+    """Print the median seconds and the peak memory of every command; the first one is what others are divided by."""
+    found: dict[str, list[Cost]] = {what: [] for what in lines}
     for _ in range(repeat):
         for what, command in lines.items():
             found[what].append(run(command))
-    print(f"{'what':40} {'s':>7} {'ratio':>6} {'peak MiB':>9}")
-    first = min(seconds for seconds, _ in found[next(iter(found))])
+    print(f"{'what':40} {'s':>7} {'ratio':>6} {'CPU s':>7} {'ratio':>6} {'peak MiB':>9}")
+    first: Cost | None = None
     for what, runs in found.items():
-        seconds, peak = min(s for s, _ in runs), max(p for _, p in runs)
-        print(f"{what:40} {seconds:7.2f} {seconds / first:6.2f} {peak:9.0f}", flush=True)
+        cost = Cost(*(statistics.median(values) for values in zip(*runs, strict=True)))
+        first = first or cost
+        print(
+            f"{what:40} {cost.seconds:7.2f} {cost.seconds / first.seconds:6.2f} {cost.cpu_seconds:7.2f} "
+            f"{cost.cpu_seconds / first.cpu_seconds:6.2f} {max(run.peak_mib for run in runs):9.0f}",
+            flush=True,
+        )
 
 
 def photos(module: Path, folder: Path) -> np.ndarray:
@@ -122,18 +176,20 @@ def photos(module: Path, folder: Path) -> np.ndarray:
     return np.stack([next(iter(reader.read(file).values())) for file in files])
 
 
-def run(command: list[object]) -> tuple[float, float]:
-    """Run a Python program; return its seconds and the peak of its and its children's memory, in MiB."""
-    start, peak = time.monotonic(), 0.0
+def run(command: list[object]) -> Cost:
+    """Run a command; return what it took."""
+    start, before, peak = time.monotonic(), os.times(), 0.0
     with tempfile.TemporaryFile() as said:
-        running = subprocess.Popen([sys.executable, *map(str, command)], stdout=said, stderr=said)
+        running = subprocess.Popen([*map(str, command)], stdout=said, stderr=said)
         while running.poll() is None:
             peak = max(peak, memory_mib(running.pid))
             time.sleep(0.1)
         said.seek(0)
         if running.returncode:
             sys.exit(f"{' '.join(map(str, command))[:200]} failed: {said.read().decode()[-300:]}")
-    return time.monotonic() - start, peak
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Cost(time.monotonic() - start, cpu, peak)
 
 
 def memory_mib(process: int) -> float:
@@ -154,27 +210,28 @@ def growth(folder: Path) -> None:
     from stepdown.files.npz import write_npz
 
     onnx.save(resnet50(), folder / "resnet50.onnx")
-    run([TOOLS / "model_transform.py", "--model_name", "resnet50", "--model_def", folder / "resnet50.onnx", "--mlir",
-         folder / "resnet50.mlir"])  # fmt: skip
+    run([*PYTHON, TOOLS / "model_transform.py", "--model_name", "resnet50", "--model_def", folder / "resnet50.onnx",
+         "--mlir", folder / "resnet50.mlir"])  # fmt: skip
     sample = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
     write_npz(folder / "sample.npz", {"x": sample})
-    for count in (32, 1000):
+    for count, engine, workers in itertools.product((32, 1000), ("ort", "reference"), (1, 2)):
         (folder / "list").write_text("sample.npz\n" * count)
-        for workers in (1, 2):
-            seconds, peak = run([
-                TOOLS / "run_calibration.py", folder / "resnet50.mlir", "--data_list", folder / "list", "--workers",
-                workers, "-o", folder / "table",
-            ])  # fmt: skip
-            print(
-                f"ResNet-50's shapes, {count} samples, {workers} workers {seconds:7.2f} s {peak:9.0f} MiB", flush=True
-            )
+        cost = run([
+            *PYTHON, TOOLS / "run_calibration.py", folder / "resnet50.mlir", "--data_list", folder / "list",
+            "--workers", workers, "--engine", engine, "-o", folder / "table",
+        ])  # fmt: skip
+        what = f"ResNet-50's shapes, {count} samples, {engine}, {workers} workers"
+        print(f"{what:56} {cost.seconds:7.1f} s {cost.peak_mib:6.0f} MiB", flush=True)
 
 
 def resnet50() -> Any:
     """Return a network of ResNet-50's shapes with random weights. Source: K. He and others, CVPR 2016, table 1."""
+    import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    random, nodes, weights = np.random.default_rng(0), [], []
+    random = np.random.default_rng(0)
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
 
     def conv(x: str, cin: int, cout: int, size: int, stride: int, relu: bool = True) -> str:
         name = f"c{len(nodes)}"
