@@ -1,132 +1,135 @@
-"""Which tensors of a float network may have their channels rescaled together, and by how much that helps INT8.
+"""Which tensors of a float network may have their channels rescaled together.
 
-A factor f for channel c of a tensor is multiplied into the weights that make the channel and divided out of those that
-read it: cross-layer equalisation (Nagel et al., arXiv:1906.04721), with ranges that samples have shown. Tensors that
-are added, pooled or reshaped into one another form one group and share their factors.
+A factor for a channel of a tensor is multiplied into the constants that make the channel and divided out of those that
+read it: cross-layer equalisation (Nagel et al., arXiv:1906.04721) and, where a LayerNorm makes the channel,
+SmoothQuant (Xiao et al., arXiv:2211.10438). Tensors that share channels form one group, with all their factors.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
+from stepdown.correction.patterns import MOVES, Patterns, clips
+from stepdown.correction.tied import FIXED, Tied
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.program import Program
-from stepdown.dialects.top.mac import Conv, MatMul
-from stepdown.dialects.top.source import Weight
-from stepdown.dialects.types import is_none, shape_of
-
-_AVERAGES = ("top.AveragePool", "top.MaxPool")
+from stepdown.dialects.top.mac import MatMul
 
 
-@dataclass
-class Group:
-    """Tensors that share channel factors: who makes them from weights, and who reads them into weights."""
+_CARRIERS = ("top.Mul", "top.Div", "top.MatMul")
+# Where they make no channels: products whose error is that of what they read.
 
-    tensors: list[SSAValue] = field(default_factory=list)
-    makers: list[TensorOp] = field(default_factory=list)
-    readers: list[TensorOp] = field(default_factory=list)
+
+@dataclass(frozen=True)
+class Member:
+    """A tensor of a group: by channel, in the order of `shape`, the place of its factor (-1: none) and its sign."""
+
+    shape: tuple[int, ...]
+    """The tensor's shape with 1 where channels do not differ."""
+    index: np.ndarray
+    sign: np.ndarray
 
     @property
     def channels(self) -> int:
         """The number of channels."""
-        return shape_of(self.tensors[0])[1]
+        return len(self.index)
+
+    def factors(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the factor of each channel, of a group's."""
+        return np.asarray(np.where(self.index < 0, 1.0, chosen[self.index] ** self.sign))
+
+    def by_channel(self, array: np.ndarray) -> np.ndarray:
+        """Return the tensor's values as [C, P]."""
+        kept = [i for i, n in enumerate(self.shape) if n != 1]
+        return np.moveaxis(array, kept, range(len(kept))).reshape(self.channels, -1)
+
+    def gathered(self, values: np.ndarray, sign: int, size: int) -> np.ndarray:
+        """Return, for each of a group's `size` factors, the largest value [C] of its channels of one sign, or 0."""
+        found, here = np.zeros(size), (self.index >= 0) & (self.sign == sign)
+        np.maximum.at(found, self.index[here], values[here])
+        return found
+
+
+@dataclass
+class Group:
+    """Tensors that share factors: who makes them from constants, and who reads them into weights or products."""
+
+    size: int = 0
+    members: dict[SSAValue, Member] = field(default_factory=dict)
+    makers: dict[TensorOp, tuple[int, ...]] = field(default_factory=dict)
+    """Each with the numbers of its constants that take the factors of its result in."""
+    readers: list[TensorOp] = field(default_factory=list)
+    products: list[TensorOp] = field(default_factory=list)
+    """Products of two tensors, the factors of one the inverses of the other's."""
+
+    @property
+    def tensors(self) -> list[SSAValue]:
+        """The tensors, in the program's order."""
+        return list(self.members)
+
+    def sources(self, value: SSAValue) -> list[SSAValue]:
+        """Return the tensors of the group whose rounding reaches `value` by moves and products; itself, if computed."""
+        owner, found = value.owner, list[SSAValue]()
+        assert isinstance(owner, TensorOp)
+        if owner.name not in MOVES:
+            found.append(value)
+        if owner not in self.makers and owner.name in (*MOVES, *_CARRIERS):
+            found += [source for v in owner.operands if v in self.members for source in self.sources(v)]
+        return list(dict.fromkeys(found))
 
     @property
     def limit(self) -> float | None:
-        """The upper clip of the makers' ReLUs, None where there is none.
+        """The upper clip of the maker's ReLU, None where there is none.
 
         One clip serves all channels, so that each channel's own is the clip divided by its factor.
         """
-        limits = [float(op.relu_limit) for op in self.makers if op.do_relu and op.relu_limit >= 0]  # type: ignore[attr-defined]
+        limits = [float(op.relu_limit) for op in self.makers if clips(op)]  # type: ignore[attr-defined]
         return min(limits, default=None)
 
 
 def find_groups(program: Program) -> list[Group]:
     """Return the groups of `program` whose channels can be rescaled, in the program's order."""
-    parent: dict[SSAValue, SSAValue] = {}
-
-    def root(value: SSAValue) -> SSAValue:
-        while parent.setdefault(value, value) is not value:
-            value = parent[value]
-        return value
-
-    for op in program.ops:
-        for value in _tied(op):
-            parent[root(value)] = root(op.results[0])
-    found: dict[SSAValue, Group] = {}
-    for op in program.ops:
-        for value in op.results:
-            if not is_none(value) and not isinstance(op, Weight):
-                found.setdefault(root(value), Group()).tensors.append(value)
-    return [g for g in found.values() if _complete(g, set(program.results))]
+    patterns = Patterns(program)
+    found = _grouped(patterns)
+    for op in patterns.makers:
+        if group := found.get(op.results[0]):
+            group.makers[op] = patterns.absorbed[op]
+    for op in patterns.readers:
+        if group := found.get(op.operands[0]):
+            group.readers.append(op)
+    for op in patterns.products:
+        if group := found.get(op.operands[0]):
+            group.products.append(op)
+    return [group for group in {id(g): g for g in found.values()}.values() if _complete(group)]
 
 
-def _tied(op: TensorOp) -> Iterator[SSAValue]:
-    """Yield the operands whose channels are the result's, each on its own."""
-    passes = op.name in _AVERAGES or (op.name == "top.ReduceMean" and _keeps_channels(op)) or _drops_ones(op)
-    if op.name == "top.Add" and not _clips(op):
-        same = [v for v in op.operands if shape_of(v) == shape_of(op.results[0])]
-        passes = len(same) == len(op.operands) and not any(isinstance(v.owner, Weight) for v in op.operands)
-    if passes and len(op.results) == 1:
-        yield from op.operands
+def _grouped(patterns: Patterns) -> dict[SSAValue, Group]:
+    """Return the group of each tensor that has a channel with a factor."""
+    roots = {value: patterns.tied.roots(pattern.ravel().tolist()) for value, pattern in patterns.of.items()}
+    roots = {value: (root, sign) for value, (root, sign) in roots.items() if (root != FIXED).any()}
+    joined = Tied()
+    joined.fresh(1 + max((int(root.max()) for root, _ in roots.values()), default=0))
+    for root, _ in roots.values():
+        live = root[root != FIXED]
+        joined.tie(live, live[:1])
+    groups: dict[int, Group] = {}
+    found, places = {}, dict[int, int]()
+    for value, (root, sign) in roots.items():
+        live = root[root != FIXED]
+        group = found[value] = groups.setdefault(joined.root(int(live[0]))[0], Group())
+        for number in np.unique(live).tolist():
+            if number not in places:
+                places[number], group.size = group.size, group.size + 1
+        index = np.array([places.get(number, -1) for number in root.tolist()])
+        group.members[value] = Member(patterns.of[value].shape, index, sign)
+    return found
 
 
-def _keeps_channels(op: TensorOp) -> bool:
-    rank = len(shape_of(op.operands[0]))
-    return bool(op.axes) and all(axis % rank > 1 for axis in op.axes)  # type: ignore[attr-defined]
-
-
-def _drops_ones(op: TensorOp) -> bool:
-    if op.name != "top.Reshape":
-        return False
-    before, after = shape_of(op.operands[0]), shape_of(op.results[0])
-    return before[:2] == after[:2] and all(n == 1 for n in (*before[2:], *after[2:]))
-
-
-def _clips(op: TensorOp) -> bool:
-    return bool(op.do_relu) and op.relu_limit >= 0  # type: ignore[attr-defined]
-
-
-def _complete(group: Group, results: set[SSAValue]) -> bool:
-    """Collect who makes and reads the group; tell whether all of them can take factors."""
-    inside = set(group.tensors)
-    if inside & results or any(len(shape_of(v)) < 2 for v in group.tensors):
-        return False
-    for value in group.tensors:
-        maker = value.owner
-        if not isinstance(maker, TensorOp) or not (inside.issuperset(_tied(maker)) and list(_tied(maker))):
-            if not _takes_factors(maker):
-                return False
-            group.makers.append(maker)  # type: ignore[arg-type]
-        for use in value.uses:
-            if not set(use.operation.results) & inside or use.operation in group.makers or _is_mac(use.operation):
-                if not (use.index == 0 and _takes_factors(use.operation)):
-                    return False
-                group.readers.append(use.operation)
-    limits = {float(op.relu_limit) for op in group.makers if _clips(op)}  # type: ignore[attr-defined]
-    alike = not limits or (len(limits) == 1 and len(group.makers) == 1)
-    return alike and bool(group.makers) and bool(group.readers)
-
-
-def _is_mac(op: Operation) -> bool:
-    return isinstance(op, Conv | MatMul)
-
-
-def _takes_factors(op: object) -> bool:
-    """Tell whether channels can be scaled in the weights of `op`: constants, not shared with another op."""
-    if not isinstance(op, Conv | MatMul):
-        return False
-    alone = all(is_none(v) or isinstance(v.owner, Weight) for v in op.operands[1:])
-    if isinstance(op, MatMul):
-        return alone and len(shape_of(op.operands[1])) == 2 and len(shape_of(op.operands[0])) == 2
-    return alone and (op.group == 1 or is_depthwise(op))
-
-
-def is_depthwise(op: Conv) -> bool:
-    """Tell whether each channel is convolved with one kernel of its own."""
-    return bool(op.group == shape_of(op.operands[0])[1] == shape_of(op.operands[1])[0])
+def _complete(group: Group) -> bool:
+    """Tell whether a group has makers and readers, and one maker where there is a clip."""
+    read = bool(group.readers or group.products)
+    return bool(group.makers) and read and (group.limit is None or len(group.makers) == 1)
 
 
 def read_rows(op: TensorOp, weight: np.ndarray) -> np.ndarray:

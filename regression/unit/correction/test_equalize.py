@@ -6,7 +6,7 @@ from correction.nets import mobile_net
 
 from stepdown.correction.channel_statistics import ChannelStatistics
 from stepdown.correction.channels import find_groups
-from stepdown.correction.equalize import HEADROOMS, choose_factors
+from stepdown.correction.equalize import Choice, range_candidates
 from stepdown.dialects.op import TensorOp
 
 LIMIT, CHANNELS = 6.0, 24
@@ -18,7 +18,7 @@ def statistics(values: np.ndarray) -> ChannelStatistics:
     return made
 
 
-def chosen(halves: list[np.ndarray], headrooms: tuple[float, ...] = HEADROOMS) -> np.ndarray:
+def chosen(halves: list[np.ndarray], headroom: float = 0.0) -> np.ndarray:
     """Return the factors of the `expand` channels, clipped at 6, of which the samples show `halves`."""
     program = mobile_net(relu_limit=LIMIT)
     group = next(g for g in find_groups(program) if g.tensors[0].owner.tensor_name == "expand")  # type: ignore[union-attr]
@@ -27,7 +27,7 @@ def chosen(halves: list[np.ndarray], headrooms: tuple[float, ...] = HEADROOMS) -
         return program.weights[op.operands[1].owner.key]  # type: ignore[union-attr]
 
     seen = {group.tensors[0]: (statistics(halves[0]), statistics(halves[1]))}
-    return choose_factors(group, seen, constant, headrooms)
+    return Choice(group, seen, constant).best(range_candidates(group, headroom))
 
 
 def narrow(largest: float) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_a_narrow_channel_is_scaled_up_where_both_halves_agree() -> None:
 
 @pytest.mark.parametrize("halves", [(0.05, 3.0), (3.0, 0.05)])
 def test_a_channel_that_the_other_half_would_see_clipped_is_not(halves: tuple[float, float]) -> None:
-    assert chosen([narrow(v) for v in halves], (1.0,))[0] < 2.1
+    assert chosen([narrow(v) for v in halves], 1.0)[0] < 2.1
 
 
 def test_a_little_more_than_was_seen_is_given_room() -> None:
