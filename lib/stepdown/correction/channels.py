@@ -16,7 +16,6 @@ from stepdown.dialects.op import TensorOp
 from stepdown.dialects.program import Program
 from stepdown.dialects.top.mac import MatMul
 
-
 _CARRIERS = ("top.Mul", "top.Div", "top.MatMul")
 # Where they make no channels: products whose error is that of what they read.
 

@@ -40,6 +40,11 @@ def range_candidates(group: Group, headroom: float = 0.0) -> list[Candidate]:
     return [Candidate(e, room) for e in EXPONENTS[1:] for room in (rooms if group.limit is not None else (1.0,))]
 
 
+def smooth_candidates(group: Group, alphas: Iterable[float] = ()) -> list[Candidate]:
+    """Return SmoothQuant's candidates for a group without a clip; no alphas means all steps from 0 to 1."""
+    return [Candidate(a, weights=True) for a in (alphas or EXPONENTS[:-1])] if group.limit is None else []
+
+
 class Choice:
     """The search for a group's factors; `halves` are statistics of its tensors on the even and the odd samples."""
 

@@ -1,5 +1,7 @@
 """What samples show of the channels of groups, and the factors of a group put into its constants."""
 
+import sys
+
 import numpy as np
 from xdsl.ir import SSAValue
 
@@ -42,7 +44,14 @@ def best_factors(program: Program, group: Group, seen: Statistics, candidates: l
 
 
 def rescale(program: Program, group: Group, factors: np.ndarray, suffix: str) -> None:
-    """Put factors into the constants around a group; its tensors get names of their own, with `suffix`."""
+    """Put factors into the constants around a group and say so; its tensors get names of their own, with `suffix`.
+
+    Nothing is done where all factors are 1.
+    """
+    if (factors == 1).all():
+        return
+    name = value_name(group.tensors[0])
+    print(f"{name}: {group.size} channels by {factors.min():.3g} to {factors.max():.3g}", file=sys.stderr)
     for op, constants in group.makers.items():
         for index in constants:
             array = _constant(program, op, index)

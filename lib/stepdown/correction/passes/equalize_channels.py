@@ -1,13 +1,11 @@
 """Scales channels up to the widest one of their tensor, before calibration, so that INT8 resolves them all."""
 
-import sys
 from dataclasses import dataclass
 
 from stepdown.correction.channels import find_groups
 from stepdown.correction.equalize import range_candidates
 from stepdown.correction.rescale import best_factors, channel_statistics, rescale
 from stepdown.correction.samples import open_samples
-from stepdown.dialects.op import value_name
 from stepdown.dialects.program import Program, State
 from stepdown.errors import InputError
 from stepdown.transforms.base import Pass
@@ -41,8 +39,6 @@ class EqualizeChannels(Pass):
         groups = find_groups(program)
         seen = channel_statistics(program, groups, samples)
         for group in groups:
-            name = value_name(group.tensors[0])
-            factors = best_factors(program, group, seen, range_candidates(group, self.headroom))
-            if (factors != 1).any():
-                rescale(program, group, factors, "_equalized")
-                print(f"{name}: {len(factors)} channels by {factors.min():.3g} to {factors.max():.3g}", file=sys.stderr)
+            rescale(
+                program, group, best_factors(program, group, seen, range_candidates(group, self.headroom)), "_equalized"
+            )
