@@ -119,6 +119,8 @@ def _job(args: argparse.Namespace) -> "tuple[EvaluationJob, list[str]]":
     indices = chosen(len(samples), args.count, args.seed)
     if len(indices) < args.count:
         print(f"there are only {len(indices)} samples, not {args.count}", file=sys.stderr)
+    if not args.skip_unreadable:
+        samples.check_files(indices)
     known = (facts, theirs) if theirs else (facts,)
     job = EvaluationJob(samples, tuple(indices), model, reference, known, args.skip_unreadable, bool(args.wrong))
     return job, names or list(samples.class_names)
@@ -177,7 +179,7 @@ def _preprocess(
         if asked and like is None:
             raise InputError("stores its preprocessing", path, f"leave out {', '.join(asked)}")
         return own
-    plain = preprocess_from_args(args, shape)
+    plain = _from_flags(args, path, shape)
     if plain.is_image and not asked and like is None:
         print(f"warning: {path}: {UNTOLD}", file=sys.stderr)
     if args.preprocess_from:
@@ -185,6 +187,13 @@ def _preprocess(
     if like is not None and not asked and like.preprocess.is_image:
         return relaid(like.preprocess, shape, plain.channel_format)
     return plain
+
+
+def _from_flags(args: argparse.Namespace, path: str, shape: tuple[int, ...]) -> "Preprocess":
+    try:
+        return preprocess_from_args(args, shape)
+    except InputError as error:
+        raise InputError(error.what, ": ".join(filter(None, (path, error.where))), error.fix) from error
 
 
 def _borrowed(path: str) -> "Preprocess":

@@ -105,11 +105,11 @@ def read_list(path: str | os.PathLike[str]) -> list[Path]:
     return files
 
 
-def scan_folder(folder: str | os.PathLike[str]) -> list[Path]:
+def scan_folder(folder: str | os.PathLike[str], required: bool = True) -> list[Path]:
     """Return all sample files below a folder, sorted by their path from it; hidden files and folders are skipped.
 
     Raises:
-        InputError: no such folder, or no sample file in it.
+        InputError: no such folder, or no sample file in it though one is `required`.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -118,7 +118,7 @@ def scan_folder(folder: str | os.PathLike[str]) -> list[Path]:
     for place, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, n) for n in names if n.lower().endswith(SAMPLE_SUFFIXES) and not n.startswith(".")]
-    if not found:
+    if required and not found:
         raise InputError("holds no sample files", str(folder), f"want {', '.join(SAMPLE_SUFFIXES)}")
     return sorted(found, key=lambda file: file.relative_to(root).as_posix())
 

@@ -20,7 +20,7 @@ def open_tree(folder: Path, classes: int, class_names: Sequence[str]) -> Labelle
     Raises:
         InputError: no photos, photos outside the class folders, or folders that are no classes.
     """
-    photos = [file for file in scan_folder(folder) if is_image(file)]
+    photos = [file for file in scan_folder(folder, required=False) if is_image(file)]
     relative = [file.relative_to(folder) for file in photos]
     loose = [str(path) for path in relative if len(path.parts) == 1]
     if loose or not photos:

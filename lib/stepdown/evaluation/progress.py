@@ -1,6 +1,5 @@
 """Live progress in the form of PyTorch's ProgressMeter: each value of the last shard, and in brackets of all so far."""
 
-import math
 import sys
 import time
 
@@ -59,7 +58,7 @@ def meter_line(progress: Progress, live: Live, seconds: float, more: int, all_se
         f"Test: [{progress.done:{len(str(progress.total))}}/{progress.total}]",
         f"Time {seconds / max(more, 1):6.3f} ({all_seconds / max(done, 1):6.3f})",
         *(
-            f"Acc@{top} {_share(live.last[place], live.last[0]):6.2f} ({_share(live.total[place], live.total[0]):6.2f})"
+            f"Acc@{top} {_share(live.last[place], live.last[0])} ({_share(live.total[place], live.total[0])})"
             for place, top in ((1, 1), (2, 5))
         ),
         f"{rate:.1f} img/s",
@@ -75,5 +74,6 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _share(hits: int, count: int) -> float:
-    return 100 * int(hits) / int(count) if count else math.nan
+def _share(hits: int, count: int) -> str:
+    """Return a percentage; a dash before the first shard has come."""
+    return f"{100 * int(hits) / int(count):6.2f}" if count else f"{'-':>6}"

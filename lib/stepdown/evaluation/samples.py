@@ -52,8 +52,9 @@ class LabelledSet:
         """Return the set with all labels + `offset` (None: 0), for a network of `classes` classes.
 
         Raises:
-            InputError: a label that the network has no class for, named with its sample; or a network of one class more
-                than ImageNet has, and no offset: whether its class 0 is the background is not for us to guess.
+            InputError: a label, or accepted label, that the network has no class for, named with its sample; or a
+                network of one class more than ImageNet has, and no offset: whether its class 0 is the background is not
+                for us to guess.
         """
         if offset is None and classes == IMAGENET_CLASSES + 1 and max(self.labels) < IMAGENET_CLASSES:
             raise InputError(
@@ -61,18 +62,33 @@ class LabelledSet:
                 "give --label_offset 1 if class 0 is the background, else --label_offset 0",
             )  # fmt: skip
         added = offset or 0
-        for name, label in zip(self.names, self.labels, strict=True):
-            if not 0 <= label + added < classes:
-                text = f"label {label}" + (f" with the offset {added}" if added else "")
-                raise InputError(
-                    f"{text} of '{name}' is none of the network's {classes} classes", self.source,
-                    "--label_offset N adds N to every label",
-                )  # fmt: skip
+        for index, label in enumerate(self.labels):
+            self._check_label(index, "label", label, added, classes)
+            for more in sorted(self.accepted_of(index)):
+                self._check_label(index, "accepted label", more, added, classes)
         return replace(
             self,
             labels=tuple(label + added for label in self.labels),
             accepted=tuple(frozenset(label + added for label in labels) for labels in self.accepted),
         )
+
+    def check_files(self, indices: Sequence[int]) -> None:
+        """Raise InputError where photos that are to be read are not there: now, not after hours of work."""
+        missing = [i for i in indices if isinstance(self.read, PhotoFiles) and not self.read.fingerprint(i)]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {len(indices)} photos are missing, the first is '{self.names[missing[0]]}'",
+                self.source,
+                "--skip_unreadable counts such samples and goes on",
+            )
+
+    def _check_label(self, index: int, kind: str, label: int, added: int, classes: int) -> None:
+        if not 0 <= label + added < classes:
+            text = f"{kind} {label}" + (f" with the offset {added}" if added else "")
+            raise InputError(
+                f"{text} of '{self.names[index]}' is none of the network's {classes} classes", self.source,
+                "--label_offset N adds N to every label",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def test_progress_in_the_familiar_form() -> None:
         "Test: [ 250/1000]", "Time  0.250 ( 0.200)", "Acc@1  25.00 ( 80.00)", "Acc@5  75.00 ( 98.00)", "5.0 img/s",
         "ETA 2:30",
     ]  # fmt: skip
-    assert "Acc@1    nan (   nan)" in meter_line(Progress(10), Live(), 0.0, 0, 0.0)
+    assert "Acc@1      - (     -)" in meter_line(Progress(10), Live(), 0.0, 0, 0.0)
     assert [clock_text(s) for s in (0, 4.4, 750, 3723)] == ["0:00", "0:04", "12:30", "1:02:03"]
 
 

@@ -155,7 +155,7 @@ def test_what_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, complaint in (
         (tmp_path / "nowhere", "no such file or folder"),
-        (tmp_path / "empty", "holds no sample files"),
+        (tmp_path / "empty", "holds no photos; make one folder a class .* or list `file class` in its val.txt"),
         (photo(tmp_path / "a.png", RED), "is no labelled data"),
     ):
         with pytest.raises(InputError, match=complaint):
@@ -185,6 +185,22 @@ def test_labels_are_shifted_to_the_networks_classes() -> None:
 def test_labels_that_do_not_fit(label: int, offset: int | None, classes: int, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         labelled(label).shifted(offset, classes)
+
+
+def test_accepted_labels_that_do_not_fit() -> None:
+    listed = LabelledSet("set", ("a", "b"), (1, 2), lambda index: np.zeros(0), (frozenset({1}), frozenset({2, 9})))
+    assert listed.shifted(0, 10).accepted == listed.accepted
+    with pytest.raises(InputError, match="accepted label 9 with the offset 1 of 'b' is none of the network's 10"):
+        listed.shifted(1, 10)
+
+
+def test_missing_photos_are_told_before_the_work(tmp_path: Path) -> None:
+    tree(tmp_path, "a.png", "c.png")
+    write(tmp_path / "val.txt", "a.png 1\nb.png 2\nc.png 2\nd.png 3\n")
+    found = open_set(tmp_path, 5)
+    found.check_files([0, 2])
+    with pytest.raises(InputError, match=r"val\.txt: 1 of 3 photos are missing, the first is 'b\.png'; --skip_unread"):
+        found.check_files([0, 1, 2])
 
 
 def test_the_choice_is_that_of_the_other_tools() -> None:
