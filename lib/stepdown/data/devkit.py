@@ -9,6 +9,7 @@ from stepdown.errors import InputError
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
+_TAIL = 1 << 16
 
 
 def photo_name(number: int) -> str:
@@ -47,7 +48,7 @@ def sort_photos(folder: str | os.PathLike[str], classes: list[str]) -> int:
     Photos already in their place stay, so a second run, or one after an interruption, completes the work.
 
     Raises:
-        InputError: photos are missing; then none is moved.
+        InputError: photos are missing, or one to be moved is empty or cut off; then none is moved.
     """
     root = Path(folder)
     loose = set(os.listdir(root))
@@ -59,12 +60,30 @@ def sort_photos(folder: str | os.PathLike[str], classes: list[str]) -> int:
             str(root),
             "unpack ILSVRC2012_img_val.tar there",
         )
+    moves = [(root / name, target) for name, target in targets.items() if name in loose]
+    broken = [source.name for source, _ in moves if not is_whole_jpeg(source)]
+    if broken:
+        raise InputError(
+            f"{len(broken)} photos are empty or cut off, the first is {broken[0]}",
+            str(root),
+            "unpack ILSVRC2012_img_val.tar anew, where there is room for it",
+        )
     for wnid in sorted(set(classes)):
         (root / wnid).mkdir(exist_ok=True)
-    moves = [(root / name, target) for name, target in targets.items() if name in loose]
     for source, target in moves:
         source.replace(target)
     return len(moves)
+
+
+def is_whole_jpeg(path: Path) -> bool:
+    """Return whether a file begins as a JPEG does and has its end mark among the last 64 KB.
+
+    Source: ITU-T T.81, B.1.1.3: SOI is FF D8, EOI is FF D9, which compressed data never contain. Bytes may follow it.
+    """
+    with path.open("rb") as file:
+        starts = file.read(2) == b"\xff\xd8"
+        file.seek(max(2, path.stat().st_size - _TAIL))
+        return starts and b"\xff\xd9" in file.read()
 
 
 def _read_members(devkit: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from checkout import REGRESSION, ROOT, environment, run
+from PIL import Image
 
 from stepdown.data.devkit import photo_name, read_classes, sort_photos
 from stepdown.data.matfile import read_table
@@ -80,12 +81,8 @@ def val(tmp_path):
     folder = tmp_path / "imagenet" / "val"
     folder.mkdir(parents=True)
     for i in range(1, 5):
-        (folder / photo_name(i)).write_text(str(i))
+        Image.new("RGB", (40, 30), (60 * i, 0, 0)).save(folder / photo_name(i), "JPEG")
     return folder
-
-
-def placed(folder):
-    return {path.parent.name: path.read_text() for path in folder.glob("n*/*.JPEG")}
 
 
 def test_photos_go_to_the_folders_of_their_classes(val):
@@ -112,8 +109,8 @@ def test_nothing_moves_while_photos_are_missing(val):
 NEXT = "next: model_eval_imagenet.py --model MODEL --dataset .\n"
 
 
-def valprep(folder, *arguments):
-    done = run("bash", VALPREP, *arguments, cwd=folder, env=environment(PYTHONPATH=str(ROOT / "lib")))
+def valprep(folder, *arguments, **settings):
+    done = run("bash", VALPREP, *arguments, cwd=folder, env=environment(PYTHONPATH=str(ROOT / "lib"), **settings))
     return done.returncode, done.stdout + done.stderr
 
 
@@ -140,6 +137,57 @@ def test_valprep_checks_the_tar(val, devkit, tmp_path):
     assert code == 2
     assert f"its MD5 is {hashlib.md5(b'partial download').hexdigest()}, not 29b22e29" in said
     assert not list(val.glob("n*"))
+
+
+@pytest.fixture
+def tar(val, tmp_path):
+    """The four photos in a tar, and nothing in the folder any more."""
+    with tarfile.open(tmp_path / "ILSVRC2012_img_val.tar", "w") as archive:
+        for photo in sorted(val.iterdir()):
+            archive.add(photo, photo.name)
+            photo.unlink()
+    return tmp_path / "ILSVRC2012_img_val.tar"
+
+
+def test_valprep_unpacks_the_tar_in_an_empty_folder(val, devkit, tar):
+    md5 = hashlib.md5(tar.read_bytes()).hexdigest()
+    said = ["checking the MD5 of ../../ILSVRC2012_img_val.tar", "unpacking ../../ILSVRC2012_img_val.tar"]
+    code, text = valprep(val, VAL_MD5=md5)
+    assert (code, sorted(text.splitlines())) == (0, sorted(["4 photos in 3 folders, 4 moved now", NEXT[:-1], *said]))
+    assert sorted(photo.parent.name for photo in val.glob("n*/*.JPEG")) == sorted(CLASSES)
+    assert valprep(val, VAL_MD5=md5) == (0, "4 photos in 3 folders, 0 moved now\n" + NEXT)
+
+
+def test_valprep_unpacks_no_tar_that_was_changed(val, devkit, tar):
+    content = bytearray(tar.read_bytes())
+    md5 = hashlib.md5(content).hexdigest()
+    content[700] ^= 1
+    tar.write_bytes(content)
+    code, text = valprep(val, VAL_MD5=md5)
+    assert (code, f"not {md5}; download it again" in text) == (2, True)
+    assert not list(val.iterdir())
+
+
+def test_valprep_unpacks_into_no_folder_of_something_else(val, devkit, tar):
+    (val / "notes.txt").write_text("mine")
+    code, text = valprep(val)
+    assert (code, text.count("\n"), "or in an empty one with the tar" in text) == (2, 1, True)
+    assert [path.name for path in val.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 300])
+def test_nothing_moves_while_a_photo_is_cut_off(val, kept):
+    photo = val / photo_name(3)
+    photo.write_bytes(photo.read_bytes()[:kept])
+    with pytest.raises(InputError, match=f"1 photos are empty or cut off, the first is {photo.name}"):
+        sort_photos(val, CLASSES)
+    assert not list(val.glob("n*"))
+
+
+def test_bytes_after_the_end_of_a_photo_do_not_matter(val):
+    photo = val / photo_name(3)
+    photo.write_bytes(photo.read_bytes() + bytes(5000))
+    assert sort_photos(val, CLASSES) == 4
 
 
 def test_valprep_tells_of_a_broken_devkit_in_one_line(val, devkit):
