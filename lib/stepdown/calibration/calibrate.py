@@ -16,7 +16,7 @@ from stepdown.dialects.program import Program, State, read_program
 from stepdown.dialects.top import TopOp
 from stepdown.distributed.freight import Item, items, model_items
 from stepdown.distributed.job import Arrays
-from stepdown.errors import InputError
+from stepdown.errors import InputError, UnsupportedModel
 from stepdown.files.hashes import sha256_file
 from stepdown.transforms.import_calibration_table import Row, float_values
 
@@ -26,7 +26,7 @@ class SketchJob:
 
     Raises:
         InputError: the module is not in TOP, or its file or a sample's is missing.
-        UnsupportedModel: the engine wanted cannot run it.
+        UnsupportedModel: it has no float32 tensor, or the engine wanted cannot run it.
     """
 
     def __init__(self, model: str, files: Sequence[Path], engine: str = "") -> None:
@@ -37,6 +37,7 @@ class SketchJob:
     def _load(self, engine: str) -> None:
         self.program = read_program(self.model)
         refuse_lowered(self.program)
+        self._refuse_without_floats()
         self._reader = SampleReader(self.program, self.files)
         self.engine, self._engine = choose_engine(self.program, engine)
 
@@ -59,6 +60,14 @@ class SketchJob:
         job = cls.__new__(cls)
         job.__setstate__({"model": place(plain["model"]), "files": files, "hashes": [], "engine": plain["engine"]})
         return job
+
+    def _refuse_without_floats(self) -> None:
+        if not self.names:
+            raise UnsupportedModel(
+                "has no float32 tensor, so there is nothing to calibrate",
+                self.program.path,
+                "only float32 tensors become integers: convert the model to float32 first",
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process cannot find out by itself."""

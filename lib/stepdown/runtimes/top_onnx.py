@@ -55,6 +55,14 @@ class TopOnnx:
         Raises:
             InputError: onnxruntime cannot compute it.
         """
+        if self._buffers:
+            self._compute(arguments)
+        seen = {self._inputs[name]: array for name, array in arguments.items()} | self._buffers
+        for name in self._shapes:
+            on_tensor(name, seen[name])
+
+    def _compute(self, arguments: Mapping[str, np.ndarray]) -> None:
+        """Fill the buffers."""
         session, binding = self._session, self._session.io_binding()
         known = {**self._given, **arguments}
         for name in (value.name for value in session.get_inputs()):
@@ -65,9 +73,6 @@ class TopOnnx:
             session.run_with_iobinding(binding)
         except Exception as error:
             raise InputError(f"onnxruntime cannot run it ({one_line(error)})", self._program.path) from error
-        seen = {self._inputs[name]: array for name, array in arguments.items()} | self._buffers
-        for name in self._shapes:
-            on_tensor(name, seen[name])
 
     @cached_property
     def _buffers(self) -> dict[str, np.ndarray]:

@@ -257,3 +257,25 @@ def test_probabilities_are_never_clipped() -> None:
     rows = choose_ranges(sketches, "percentile", 99.9, probabilities(program))
     assert rows["y_Softmax"].threshold == pytest.approx(1.0, abs=1e-4)
     assert rows["z_Tanh"].threshold < 0.1
+
+
+DOUBLES = """
+    <ir_version: 8, opset_import: ["" : 13]>
+    g ({FLOAT}[2, 4] x) => (double[2, 4] y) { a = Cast <to = 11> (x)  y = Relu(a) }"""
+
+
+def test_a_network_without_float32_is_refused_in_one_line(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(DOUBLES.replace("{FLOAT}", "double"))
+    import_model(model, "net").write(tmp_path / "net.mlir")
+    write_npz(tmp_path / "0.npz", {"x": np.zeros((2, 4))})
+    done = run(TOOL, "net.mlir", "--dataset", ".", "-o", "table", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.startswith("run_calibration.py: error: net.mlir: has no float32 tensor, so there is nothing")
+
+
+def test_only_the_input_may_be_float32(tmp_path: Path) -> None:
+    import_model(onnx.parser.parse_model(DOUBLES.replace("{FLOAT}", "float")), "net").write(tmp_path / "net.mlir")
+    write_npz(tmp_path / "0.npz", {"x": np.float32([[1, 2, 3, 4], [-5, 6, 7, 8]])})
+    job = SketchJob(str(tmp_path / "net.mlir"), [tmp_path / "0.npz"])
+    rows = choose_ranges(from_arrays(run_shards(job, 1, workers=1), job.names), "max")
+    assert rows == {"x": Row(8.0, -5.0, 8.0)}
