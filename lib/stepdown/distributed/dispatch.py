@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOST_LOSSES = 3
 _LOOK_EVERY_S = 0.25
 _GOODBYE_S = 2.0
+_FETCH_S = 1.0
 
 News = tuple[Member | None, Any]
 """A worker with the future of its answer; or None with what a worker tells of its progress."""
@@ -96,7 +97,7 @@ class Dispatch:
             self._lost(self._members.pop(key))
         for key in sorted(present - self._members.keys() - self._refused.keys()):
             self._seen += 1
-            member = self._members[key] = Member(key[0], self._seen)
+            member = self._members[key] = Member(key, self._seen)
             self._say(member, ask_report())
         self._progress.joined = sum(member.admitted for member in self._members.values())
         self._check_alone(now)
@@ -186,16 +187,31 @@ class Dispatch:
         """Go on with what was said with a worker; return its shard with the result where that is the end."""
         if future is not member.future or member.talk is None:
             return None
-        if future.status != "finished":
+        message = self._fetched(member, future) if future.status == "finished" else None
+        if message is None:
             self._failed(member, future)
             return None
-        header, arrays = unpack(future.result())
+        header, arrays = unpack(message)
         try:
             self._send(member, *member.talk.send((header, arrays)))
         except StopIteration:
             member.talk = member.future = None
             return self._ended(member, header, arrays)
         return None
+
+    def _fetched(self, member: Member, future: Any) -> bytes | None:
+        """Return an answer, None where its worker has gone before it was fetched: Dask would wait for it for ever."""
+        limit_s = _FETCH_S
+        while True:
+            try:
+                answered: bytes = future.result(timeout=limit_s)
+                return answered
+            except TimeoutError:
+                if member.key not in self._present():
+                    return None
+                limit_s *= 2
+            except OSError:
+                return None
 
     def _ended(self, member: Member, header: Header, arrays: Arrays) -> tuple[range, Arrays] | None:
         if member.shard is None:
@@ -211,9 +227,8 @@ class Dispatch:
         if not difference:
             member.admitted = self._admitted = True
             return
-        key = next(key for key, known in self._members.items() if known is member)
-        del self._members[key]
-        self._refused[key] = f"worker {member.address}: {difference}"
+        del self._members[member.key]
+        self._refused[member.key] = f"worker {member.address}: {difference}"
         self._cluster.tell(f"refused worker {member.address}: {difference}")
 
     def _failed(self, member: Member, future: Any) -> None:
@@ -223,6 +238,7 @@ class Dispatch:
         error = future.exception() if future.status == "error" else None
         member.future = member.talk = None
         if error is None or isinstance(error, KilledWorker):
+            self._members.pop(member.key, None)  # it joins anew, and is asked anew, if it is still there
             self._lost(member)
         elif member.shard is None:
             self._admit(member, f"cannot tell what it is ({type(error).__name__}: {error})")

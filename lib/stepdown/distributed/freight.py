@@ -71,15 +71,22 @@ def place_of(name: str) -> str:
 
 
 def item(path: str | os.PathLike[str], beside: str = "") -> Item:
-    """Return a file; with `beside`, one that this model names by a path relative to its own folder."""
+    """Return a file; with `beside`, one that this model names by a path relative to its own folder.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     prefix, tail = (split_name(beside)[0], str(path)) if beside else split_name(str(path))
     source = os.path.abspath(prefix + tail)
-    return Item(prefix, tail, sha256_file(source), source)
+    try:
+        return Item(prefix, tail, sha256_file(source), source)
+    except OSError as error:
+        raise InputError(f"cannot be sent to workers ({error.strerror})", prefix + tail) from None
 
 
 def items(paths: Iterable[str | os.PathLike[str]]) -> list[Item]:
     """Return those files that there are; what is missing here will be missing there, and be told so."""
-    return [item(path) for path in dict.fromkeys(map(str, paths)) if os.path.isfile(path)]
+    return [item(path) for path in dict.fromkeys(map(str, paths)) if os.path.exists(path)]
 
 
 def model_items(path: str) -> list[Item]:

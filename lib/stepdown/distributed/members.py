@@ -17,15 +17,20 @@ Talk = Generator[tuple[Header, bytes], tuple[Header, Arrays], tuple[Header, Arra
 
 @dataclass(eq=False)
 class Member:
-    """A worker that has joined; `number` counts them in the order in which they were seen."""
+    """A worker that has joined; its `key` is address and name, `number` counts them as they were seen."""
 
-    address: str
+    key: tuple[str, str]
     number: int
     talk: Talk | None = None
     future: Any = None
     admitted: bool = False
     shard: range | None = None
     told: int = 0
+
+    @property
+    def address(self) -> str:
+        """Where Dask reaches the worker."""
+        return self.key[0]
 
     @property
     def idle(self) -> bool:

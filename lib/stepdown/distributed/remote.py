@@ -13,12 +13,12 @@ sent. A run has a folder in the worker's scratch folder; errors tell the names t
 import contextlib
 import importlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copyfile, rmtree
 from typing import Any
 
 from stepdown.distributed.freight import Arrays, Header, folder_of, inside, keep_pieces, pack, place_of
@@ -60,7 +60,7 @@ class Run:
         if not path.is_file() and item["source"]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
-                shutil.copyfile(item["source"], path)
+                copyfile(item["source"], path)
         if path.is_file() and sha256_file(path) == wanted:
             self.hashes[place] = wanted
             return False
@@ -91,7 +91,7 @@ class Run:
         task, self.task = self.task, None
         if task is not None:
             task.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        rmtree(self.folder, ignore_errors=True)
 
 
 _RUNS: dict[str, Run] = {}
