@@ -133,16 +133,23 @@ def _check(args: argparse.Namespace) -> None:
         if getattr(args, flag) < 0:
             raise InputError(f"{getattr(args, flag)} is negative", f"--{flag}")
     args.cluster = cluster_from_args(args)
-    for path in outputs(args):
-        if Path(path).is_dir() or not Path(path).parent.is_dir():
-            raise InputError("cannot be written: a folder, or in a folder that does not exist", path, "create it first")
-        if Path(path).resolve() in {Path(p).resolve() for p in (args.model, args.reference, args.dataset) if p}:
-            raise InputError("would be overwritten", path, "choose another name")
+    _check_outputs(args)
     for path in args.confusion_matrix:
         if not path.endswith((".png", ".csv")):
             raise InputError("ends neither in .png nor in .csv", path)
     if args.preprocess_from and has_preprocess_flags(args):
         raise InputError("says all of the preprocessing", "--preprocess_from", "leave out --mean, --scale, …")
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    read = (args.model, args.reference, args.dataset, args.val_list, args.accept, args.labels, args.preprocess_from)
+    taken = {Path(path).resolve() for path in read if path}
+    for path in outputs(args):
+        if Path(path).is_dir() or not Path(path).parent.is_dir():
+            raise InputError("cannot be written: a folder, or in a folder that does not exist", path, "create it first")
+        if Path(path).resolve() in taken:
+            raise InputError("would be overwritten", path, "choose another name")
+        taken.add(Path(path).resolve())
 
 
 def _plan(args: argparse.Namespace, path: str, like: "Facts | None" = None) -> "tuple[Plan, Facts]":
