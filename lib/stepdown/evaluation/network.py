@@ -212,12 +212,12 @@ def _shaped(sample: np.ndarray, spec: TensorSpec, name: str) -> np.ndarray:
 
 def _pixels(sample: np.ndarray) -> np.ndarray:
     """Return uint8[h, w] or uint8[h, w, 3] of any layout that an array may have."""
+    if sample.ndim == 2 or (sample.ndim == 3 and sample.shape[2] == 3):  # also a photo of a single row
+        return sample
     if sample.ndim == 3 and 1 in (sample.shape[0], sample.shape[2]):
         return sample[..., 0] if sample.shape[2] == 1 else sample[0]
-    if sample.ndim == 3 and sample.shape[2] != 3 and sample.shape[0] == 3:
+    if sample.ndim == 3 and sample.shape[0] == 3:
         return np.ascontiguousarray(sample.transpose(1, 2, 0))
-    if sample.ndim == 2 or (sample.ndim == 3 and sample.shape[2] == 3):
-        return sample
     raise InputError(f"a sample has shape {list(sample.shape)}", fix="pixels are [h, w], [h, w, 3] or [3, h, w]")
 
 

@@ -86,6 +86,13 @@ def test_pixels_of_any_layout(tmp_path: Path, channels_last: bool, layout: str) 
     assert tally.top1 == 3
 
 
+@pytest.mark.parametrize("size", [(1, 9), (9, 1), (3, 9)])
+def test_a_photo_of_one_row_or_column_keeps_its_colours(tmp_path: Path, size: tuple[int, int]) -> None:
+    photos = network(brightness(tmp_path / "m.onnx"))
+    made = photos.tensor(np.broadcast_to(np.array([10, 20, 30], np.uint8), (*size, 3)))
+    assert made[0, :, 1, 2].tolist() == [10, 20, 30]
+
+
 def test_gray_pixels_of_any_layout(tmp_path: Path) -> None:
     gray = np.arange(16, dtype=np.uint8).reshape(4, 4)
     photos = network(brightness(tmp_path / "m.onnx"))
