@@ -40,8 +40,11 @@ def parser() -> argparse.ArgumentParser:
     _add_samples(tool)
     method = tool.add_argument_group("ranges")
     method.add_argument(
-        "--cali_method", choices=METHODS, default="percentile", help="how ranges are chosen (default percentile)"
-    )
+        "--cali_method", choices=METHODS, default="percentile",
+        help="how ranges are chosen: percentile (default) of the values; mse, least squared error of rounding and "
+        "clipping; max, all that was seen; kl, least divergence; auto, tensor by tensor, that of these four "
+        "with the least absolute error",
+    )  # fmt: skip
     method.add_argument("--percentile", type=float, metavar="P", help="of the method percentile (default 99.99)")
     method.add_argument(
         "--tune", action="store_true", help="then move every range to where the ops that read the tensor err least"
