@@ -25,7 +25,7 @@ def add_preprocess_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resize_method",
         choices=("bilinear", "bicubic", "bilinear_u8", "bicubic_u8"),
-        help="bilinear (default) or bicubic, antialiased; _u8 rounds to integers, as Pillow and torchvision do",
+        help="bilinear (default) or bicubic, antialiased; _u8 gives the very pixels of Pillow, in integers",
     )
     group.add_argument("--keep_aspect_ratio", action="store_true", help="do not stretch; see --keep_ratio_mode")
     group.add_argument(
