@@ -89,5 +89,63 @@ DEFECTS: dict[str, tuple[Callable[[Network, int], Broken], str]] = {
 """By name, how a network is broken, and the cause that is to be found."""
 
 
+def input_cut(network: Network, place: int) -> Broken:
+    """The threshold of the network's input a tenth of what it was; with zero points where `place` is odd."""
+    name = network.reference.input_ops[0].tensor_name
+    row = network.rows[name]
+    cut = Row(row.threshold / 10, row.minimum / 10, row.maximum / 10)
+    return name, lower(network.reference, network.recipe(asymmetric=place % 2 == 1).changed({name: cut}, {}))
+
+
+def weight_of_4_bits(network: Network, place: int) -> Broken:
+    """A lowered weight rounded to multiples of 16, with zero points where `place` is odd."""
+    target, op = _lowered(network, place)
+    key = op.operands[1].owner.key
+    target.weights[key] = np.clip(np.rint(target.weights[key] / 16) * 16, -127, 127).astype(np.int8)
+    return op.tensor_name, target
+
+
+def zero_point_forgotten(network: Network, place: int) -> Broken:
+    """A bias that takes three steps of the input too many, as where a kernel folds in a wrong zero point."""
+    target, op = _lowered(network, place)
+    weight, key = target.weights[op.operands[1].owner.key], op.operands[2].owner.key
+    sums = weight.astype(np.int32).reshape(len(weight), -1).sum(axis=1)
+    target.weights[key] = target.weights[key] + 3 * sums
+    return op.tensor_name, target
+
+
+def multiplier_wrong(network: Network, place: int) -> Broken:
+    """The shift of one channel one too large, so that it is half as large."""
+    target, op = _lowered(network, place)
+    key = op.operands[4].owner.key
+    shifts = target.weights[key].copy()
+    shifts[place % len(shifts)] += 1
+    target.weights[key] = shifts
+    return op.tensor_name, target
+
+
+def side_of_a_sum_wrong(network: Network, place: int) -> Broken:
+    """One side of a residual sum a quarter too small."""
+    target = lower(network.reference, network.recipe(asymmetric=place % 2 == 1))
+    op = _pick([op for op in target.ops if op.name == "tpu.Add"], place)
+    op.multipliers = (int(op.multipliers[0] * 0.75), *op.multipliers[1:])
+    return op.tensor_name, target
+
+
+def _lowered(network: Network, place: int) -> tuple[Program, MacOp]:
+    target = lower(network.reference, network.recipe(asymmetric=place % 2 == 1))
+    return target, _pick([op for op in target.ops if isinstance(op, MacOp)], place)
+
+
+FAULTS: dict[str, tuple[Callable[[Network, int], Broken], str]] = {
+    "input": (input_cut, "clipping"),
+    "4 bits": (weight_of_4_bits, "weight rounding"),
+    "zero point": (zero_point_forgotten, "bias"),
+    "multiplier": (multiplier_wrong, "rescale"),
+    "sum": (side_of_a_sum_wrong, "rescale"),
+}
+"""Like `DEFECTS`: what lowering, or a kernel, may get wrong; with zero points at odd places."""
+
+
 def _pick(choices: list, place: int):  # type: ignore[no-untyped-def]
     return choices[place % len(choices)]

@@ -11,17 +11,21 @@ from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
 if TYPE_CHECKING:
-    from stepdown.diagnosis.bisect import Found, Reduced, Tolerance
+    from stepdown.diagnosis.bisect import Found, Reduced
+    from stepdown.diagnosis.tolerance import Tolerance
 
 EXAMPLES = """\
 Give a lowered module and its float reference to find the first op; or a float module and passes, as tpuc-opt takes
 them, to find the first pass after which the outputs leave tolerance (inside canonicalize: the first rewrite).
+Without --tolerance an op is bad whose tensor has more than twice the noise that the same lowering should give.
 
 examples:
-  bisect_model.py net_int8.mlir --reference net.mlir --input net_in_f32.npz --tolerance 0.9,0.5 -o net_cut
+  bisect_model.py net_int8.mlir --reference net.mlir --input net_in_f32.npz -o net_cut
+  bisect_model.py net_int8.mlir --reference net.mlir --input net_in_f32.npz --tolerance 0.9,0.5
   bisect_model.py net.mlir --input net_in_f32.npz --canonicalize --convert-top-to-tpu="mode=F16 chip=bm1684x"
 """
 FOUND_EXIT_CODE = 1
+_OF_PASSES = "0.90,0.55"
 
 
 class _PassParser(Parser):
@@ -50,7 +54,12 @@ def parser() -> argparse.ArgumentParser:
     tool.add_argument("model", metavar="MODEL.mlir", help="a lowered module, or a float one to run passes on")
     tool.add_argument("--reference", metavar="TOP.mlir", help="the float module that a lowered one was made from")
     tool.add_argument("--input", required=True, metavar="FILE", help="the sample: an npz file or a photo")
-    tool.add_argument("--tolerance", default="0.90,0.55", metavar="COS,EUC", help="cosine,euclid (default 0.90,0.55)")
+    tool.add_argument(
+        "--tolerance", metavar="COS,EUC",
+        help="least cosine,euclid of a good tensor (default: what its lowering should give; for passes "
+        f"{_OF_PASSES})",
+    )  # fmt: skip
+    tool.add_argument("--chip", default="", help="the .toml of a chip that does not come with Stepdown")
     tool.add_argument("-o", "--output", metavar="NAME", help="write NAME.mlir, NAME.onnx and NAME_in.npz that show it")
     tool.add_argument("--json", action="store_true", help="print the result as JSON")
     return tool
@@ -58,10 +67,12 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Find it; 1 where something leaves tolerance, 0 where nothing does. Raises InputError."""
-    tolerance = _tolerance(args.tolerance)
     if bool(args.reference) == bool(args.passes):
         raise InputError("give either --reference, or passes such as --canonicalize", args.model)
-    return _passes(args, tolerance) if args.passes else _ops(args, tolerance)
+    if args.passes:
+        args.tolerance = args.tolerance or _OF_PASSES
+        return _passes(args, _tolerance(args.tolerance))
+    return _ops(args, _tolerance(args.tolerance) if args.tolerance else None)
 
 
 def _tolerance(text: str) -> "Tolerance":
@@ -71,7 +82,7 @@ def _tolerance(text: str) -> "Tolerance":
         raise InputError(f"'{text}' is malformed", "--tolerance", "want cosine,euclid: 0.9,0.5") from None
     if not (-1 <= cosine <= 1 and euclid <= 1):
         raise InputError(f"'{text}' is never kept", "--tolerance", "give numbers up to 1")
-    from stepdown.diagnosis.bisect import Tolerance
+    from stepdown.diagnosis.tolerance import Tolerance
 
     return Tolerance(cosine, euclid)
 
@@ -96,7 +107,7 @@ def _passes(args: argparse.Namespace, tolerance: "Tolerance") -> int:
     return FOUND_EXIT_CODE if found else 0
 
 
-def _ops(args: argparse.Namespace, tolerance: "Tolerance") -> int:
+def _ops(args: argparse.Namespace, tolerance: "Tolerance | None") -> int:
     from stepdown.diagnosis.bisect import first_bad_op, reduce
     from stepdown.diagnosis.reference import check_pair
     from stepdown.dialects.program import read_program
@@ -107,11 +118,12 @@ def _ops(args: argparse.Namespace, tolerance: "Tolerance") -> int:
     written: dict[str, str | None] = {f"-o {args.output} ({name})": name for name in names}
     check_written(written, [*files_of(target), *files_of(reference), args.input])
     sample = samples_of(reference, [args.input])[0]
-    found = first_bad_op(target, reference, sample, tolerance)
+    found = first_bad_op(target, reference, sample, tolerance, args.chip)
     if found is None:
-        print("null" if args.json else f"all outputs are within {args.tolerance}")
+        within = args.tolerance or "twice the noise that this lowering should give; see why_bad.py, or give --tolerance"
+        print("null" if args.json else f"all outputs are within {within}")
         return 0
-    part = reduce(target, reference, sample, found.unit, tolerance)
+    part = reduce(target, reference, sample, found.unit, found.tolerance)
     if names and part:
         _write(part, names)
     _report(args, found, part)
@@ -135,13 +147,11 @@ def _write(part: "Reduced", names: list[str]) -> None:
 
 
 def _report(args: argparse.Namespace, found: "Found", part: "Reduced | None") -> None:
-    name = found.unit.name
     if args.json:
-        print(
-            json.dumps({"op": name, "type": found.unit.op.name, "runs": found.runs, "cut_ops": part.ops if part else 0})
-        )
+        print(json.dumps(_as_json(found, part)))
         return
-    print(f"first bad op: {name} ({found.unit.op.name}), found in {found.runs} runs among {found.tensors} tensors")
+    print(f"first bad op: {found.unit.name} ({found.unit.op.name}), {_compared(found)}")
+    print(f"found in {found.runs} runs among {found.tensors} tensors")
     if part is None:
         print("it is a network input: nothing is cut out; see its range in the calibration table")
         return
@@ -151,8 +161,30 @@ def _report(args: argparse.Namespace, found: "Found", part: "Reduced | None") ->
         print("nothing written; give -o NAME for what shows it")
         return
     module, _, onnx, npz = cut_files(args.output)
-    stem = Path(args.output)
+    stem, tolerance = Path(args.output), f"{part.tolerance.cosine:.7g},{part.tolerance.euclid:.7g}"
     print(f"wrote {module}, {onnx} and {npz}; this shows it:")
     print(f"  model_runner.py --model {module} --input {npz} --dump_all_tensors --output {stem}_target.npz")
     print(f"  model_runner.py --model {onnx} --input {npz} --dump_all_tensors --output {stem}_reference.npz")
-    print(f"  npz_tool.py compare {stem}_target.npz {stem}_reference.npz --tolerance {args.tolerance}")
+    print(f"  npz_tool.py compare {stem}_target.npz {stem}_reference.npz --tolerance {tolerance}")
+
+
+def _as_json(found: "Found", part: "Reduced | None") -> dict[str, Any]:
+    should = found.tolerance.expects(found.unit.name)
+    return {
+        "op": found.unit.name, "type": found.unit.op.name, "runs": found.runs, "cut_ops": part.ops if part else 0,
+        "sqnr_db": sqnr_db(found.like.share), "expected_sqnr_db": None if should is None else sqnr_db(should),
+    }  # fmt: skip
+
+
+def _compared(found: "Found") -> str:
+    """Return how bad the tensor is, beside what it should be where that is known."""
+    should = found.tolerance.expects(found.unit.name)
+    wanted = "" if should is None else f" where its lowering should give {sqnr_db(should):.2f}"
+    return f"SQNR {sqnr_db(found.like.share):.2f} dB{wanted}"
+
+
+def sqnr_db(share: float) -> float:
+    """Return a ratio of noise to signal in decibels, capped where it is infinite."""
+    from stepdown.diagnosis.noise import decibel
+
+    return round(decibel(share), 3)

@@ -12,8 +12,8 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepdown.diagnosis.cut import cut, is_constant
-from stepdown.diagnosis.noise import Noise
 from stepdown.diagnosis.reference import Tensors, named, real, root_name, run_values, stored
+from stepdown.diagnosis.tolerance import Expected, Likeness, Tolerance, expected, likeness
 from stepdown.diagnosis.units import Unit, Units
 from stepdown.dialects.op import TensorOp, layout_of
 from stepdown.dialects.program import Program
@@ -21,25 +21,11 @@ from stepdown.dialects.types import is_none, is_real
 from stepdown.runtimes.interpreter import Interpreter
 
 _ROOT = "the inputs"
+_SQUASHING = ("top.Softmax", "top.Sigmoid")
+_MANY = 1000
+"""A tensor of so many elements is not good by chance."""
 
-
-@dataclass(frozen=True)
-class Tolerance:
-    """The least cosine, and the least euclidean similarity 1 − ‖a − b‖ / ‖(a + b) / 2‖."""
-
-    cosine: float
-    euclid: float
-
-    def holds(self, found: np.ndarray, wanted: np.ndarray) -> bool:
-        """Tell whether a tensor is within tolerance of the reference's."""
-        a, b = (np.asarray(x, np.float64).ravel() for x in (found, wanted))
-        if not np.isfinite(a).all():
-            return False
-        noise = Noise()
-        noise.add(a, b)
-        middle = float(np.linalg.norm(a + b)) / 2
-        euclid = 1 - float(np.linalg.norm(a - b)) / middle if middle else float(not noise.error)
-        return noise.cosine >= self.cosine and euclid >= self.euclid
+Judge = Tolerance | Expected
 
 
 def first_bad(count: int, bad: Callable[[int], bool]) -> int:
@@ -61,9 +47,9 @@ class Probe:
     target: Program
     arguments: Mapping[SSAValue, np.ndarray]
     tensors: Tensors
-    tolerance: Tolerance
+    tolerance: Judge
     units: Units
-    seen: dict[str, bool] = field(default_factory=dict)
+    seen: dict[str, Likeness] = field(default_factory=dict)
 
     @property
     def runs(self) -> int:
@@ -74,8 +60,8 @@ class Probe:
         """Tell whether the tensor `name` of the lowered run leaves tolerance; one run, the first time."""
         if name not in self.seen:
             value = self.units.by_name[name].value
-            self.seen[name] = not self.tolerance.holds(real(value, self._run_to(value)), self.tensors[name])
-        return self.seen[name]
+            self.seen[name] = likeness(real(value, self._run_to(value)), self.tensors[name])
+        return not self.tolerance.holds(name, self.seen[name])
 
     def _run_to(self, value: SSAValue) -> np.ndarray:
         part = cut(self.target, behind(value), [value], self.target.name)
@@ -119,29 +105,64 @@ def dominators(graph: networkx.DiGraph, output: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Found:
-    """The first bad unit, the probes that it took, and how many a look at every tensor would have taken."""
+    """The first bad unit, what its tensor is like, and by which tolerance it is bad.
+
+    `runs` counts the probes, `tensors` those that a look at every tensor would have taken.
+    """
 
     unit: Unit
+    like: Likeness
+    tolerance: Judge
     runs: int
     tensors: int
 
 
 def first_bad_op(
-    target: Program, reference: Program, sample: Mapping[str, np.ndarray], tolerance: Tolerance
+    target: Program,
+    reference: Program,
+    sample: Mapping[str, np.ndarray],
+    tolerance: Tolerance | None = None,
+    chip: str = "",
 ) -> Found | None:
-    """Return the first op of `target` whose tensor leaves tolerance, None where no output does."""
+    """Return the first op of `target` whose tensor leaves tolerance, None where no output does.
+
+    Without a tolerance each tensor may be as noisy as its lowering makes it: see `tolerance.expected`, which takes the
+    `chip`, and one more run. What stands in front of a last Softmax, or of a few last elements, then counts too.
+
+    Raises:
+        InputError: without a tolerance, the reference cannot be lowered as `target` was.
+    """
     units = Units(target, reference)
     values = run_values(reference, sample)
-    probe = Probe(target, values, named(values), tolerance, units)
+    tensors = named(values)
+    judge = tolerance or expected(units, sample, tensors, chip)
+    probe = Probe(target, values, tensors, judge, units)
     graph = graph_of(target)
     for output in [root_name(v) for v in target.results if is_real(v)]:
-        chain = [name for name in dominators(graph, output) if name in units.by_name]
-        if not chain or not probe.bad(chain[-1]):
+        whole = [name for name in dominators(graph, output) if name in units.by_name]
+        chain = _to_a_bad_end(whole, probe) if tolerance is None else whole[: probe.bad(whole[-1]) * len(whole)]
+        if not chain:
             continue
+        probe.tolerance = judge.given_output(chain[-1], probe.seen[chain[-1]])
         at = first_bad(len(chain) - 1, lambda i, chain=chain: probe.bad(chain[i]))  # type: ignore[misc]
         name = _nearby(graph, chain[at - 1] if at else _ROOT, chain[at], probe)
-        return Found(units.by_name[name], probe.runs, len(units.all))
+        return Found(units.by_name[name], probe.seen[name], probe.tolerance, probe.runs, len(units.all))
     return None
+
+
+def _to_a_bad_end(chain: list[str], probe: Probe) -> list[str]:
+    """Return a chain of dominators up to a bad tensor at its end, nothing where there is none.
+
+    What squashes scores (a Softmax) hides errors or blows them up: the scores are looked at first. A tensor of few
+    elements may be good by chance: those in front of it are looked at too, up to one of many.
+    """
+    squashed = bool(chain) and probe.units.by_name[chain[-1]].source.name in _SQUASHING
+    for end in range(len(chain) - squashed, 0, -1):
+        if probe.bad(chain[end - 1]):
+            return chain[:end]
+        if probe.seen[chain[end - 1]].count >= _MANY:
+            break
+    return chain if squashed and probe.bad(chain[-1]) else []
 
 
 def _nearby(graph: networkx.DiGraph, good: str, bad: str, probe: Probe) -> str:
@@ -161,10 +182,12 @@ class Reduced:
     reference: Program
     inputs: Tensors
     ops: int
+    tolerance: Tolerance
+    """What the part's result leaves."""
 
 
 def reduce(
-    target: Program, reference: Program, sample: Mapping[str, np.ndarray], unit: Unit, tolerance: Tolerance
+    target: Program, reference: Program, sample: Mapping[str, np.ndarray], unit: Unit, tolerance: Judge
 ) -> Reduced | None:
     """Return the fewest ops that end in `unit` and leave tolerance on the reference's own tensors.
 
@@ -175,10 +198,15 @@ def reduce(
     tensors = named(run_values(reference, sample))
     units = Units(target, reference)
     order = [u for u in units.all if u.value in _results(behind(unit.value))]
-    count = first_bad(len(order) - 1, lambda i: _shows(units, unit, order, i + 1, tensors, tolerance)) + 1
+
+    def like(count: int) -> Likeness:
+        return _like(units, unit, order[len(order) - count :], tensors)
+
+    count = first_bad(len(order) - 1, lambda i: not tolerance.holds(unit.name, like(i + 1))) + 1
     part, meant = _parts(units, unit, order[len(order) - count :])
+    shown = tolerance.shown_by(unit.name, like(count))
     names = dict.fromkeys(root_name(op.results[0]) for op in part.input_ops + meant.input_ops)
-    return Reduced(part, meant, {name: _as_stored(units, name, tensors) for name in names}, count)
+    return Reduced(part, meant, {name: _as_stored(units, name, tensors) for name in names}, count, shown)
 
 
 def _as_stored(units: Units, name: str, tensors: Tensors) -> np.ndarray:
@@ -191,11 +219,12 @@ def _results(ops: Sequence[TensorOp]) -> set[SSAValue]:
     return {v for op in ops for v in op.results}
 
 
-def _shows(units: Units, unit: Unit, order: Sequence[Unit], count: int, tensors: Tensors, tolerance: Tolerance) -> bool:
-    part, _ = _parts(units, unit, order[len(order) - count :])
+def _like(units: Units, unit: Unit, chosen: Sequence[Unit], tensors: Tensors) -> Likeness:
+    """Return what the tensor of `unit` is like where only the `chosen` units are lowered."""
+    part, _ = _parts(units, unit, chosen)
     inputs: list[SSAValue] = [op.results[0] for op in part.input_ops]
     found = Interpreter(part).run({v: stored(v, _as_stored(units, root_name(v), tensors)) for v in inputs})[0]
-    return not tolerance.holds(real(part.results[0], found), tensors[unit.name])
+    return likeness(real(part.results[0], found), tensors[unit.name])
 
 
 def _parts(units: Units, unit: Unit, chosen: Sequence[Unit]) -> tuple[Program, Program]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepdown.diagnosis.bisect import Tolerance, first_bad
+from stepdown.diagnosis.bisect import first_bad
 from stepdown.diagnosis.reference import Tensors
 from stepdown.diagnosis.relower import duplicate, outputs_of
+from stepdown.diagnosis.tolerance import Tolerance, likeness
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.program import Program
 from stepdown.errors import InputError
@@ -62,7 +63,7 @@ def _agrees(program: Program, sample: Mapping[str, np.ndarray], wanted: Tensors,
     found = outputs_of(program, sample)
     if lost := sorted(set(wanted) - set(found)):
         raise InputError(f"a pass lost the output '{lost[0]}'", program.path)
-    return all(tolerance.holds(found[name], right) for name, right in wanted.items())
+    return all(tolerance.holds(name, likeness(found[name], right)) for name, right in wanted.items())
 
 
 def _first_rewrite(before: Program, bad: Callable[[Program], bool], runs: list[int]) -> str:

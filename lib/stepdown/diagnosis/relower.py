@@ -73,6 +73,12 @@ def row_of(params: QuantParams) -> Row:
     return Row(high, -high if not params.zero_point else low, high)
 
 
+def row_over(low: float, high: float) -> Row:
+    """Return the row of a calibration table that covers `low` … `high`."""
+    low, high = float(np.float32(low)), float(np.float32(high))
+    return Row(max(-low, high, 0.0), low, high)
+
+
 def lower(reference: Program, recipe: Recipe) -> Program:
     """Return the reference lowered by a recipe; it is left as it is.
 

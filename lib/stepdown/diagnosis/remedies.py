@@ -8,7 +8,7 @@ import numpy as np
 from stepdown.diagnosis.causes import CLIPPING, RESOLUTION, limits
 from stepdown.diagnosis.noise import Noise
 from stepdown.diagnosis.reference import Tensors, named, run_values
-from stepdown.diagnosis.relower import Recipe, lower, measure, outputs_of, recipe_of
+from stepdown.diagnosis.relower import Recipe, lower, measure, outputs_of, recipe_of, row_over
 from stepdown.diagnosis.samples import Sample, Told, quiet
 from stepdown.diagnosis.units import Unit, Units
 from stepdown.diagnosis.why_bad import Diagnosis
@@ -86,7 +86,7 @@ def _wider(row: BadRow) -> Remedy:
     if quant_of(row.unit.value) is None:
         return Remedy(name, f"its values reach {max(-row.low, row.high):.4g}: keep it in F32", {}, {name: "F32"})
     text = f"its range {low:.4g} … {high:.4g} cuts values of {row.low:.4g} … {row.high:.4g}: widen it in the table"
-    return Remedy(name, text, {name: _table_row(min(low, row.low), max(high, row.high))})
+    return Remedy(name, text, {name: row_over(min(low, row.low), max(high, row.high))})
 
 
 def _narrower(row: BadRow) -> Remedy | None:
@@ -96,7 +96,7 @@ def _narrower(row: BadRow) -> Remedy | None:
     if quant_of(unit.value) is None or not largest or max(-low, high) <= _SPARE * largest:
         return None
     text = f"its range {low:.4g} … {high:.4g} is wider than its values, {row.low:.4g} … {row.high:.4g}: narrow it"
-    return Remedy(unit.name, text, {unit.name: _table_row(row.low, row.high)})
+    return Remedy(unit.name, text, {unit.name: row_over(row.low, row.high)})
 
 
 def _finer(units: Units, row: BadRow, recipe: Recipe, tensors: Tensors) -> Remedy:
@@ -107,11 +107,6 @@ def _finer(units: Units, row: BadRow, recipe: Recipe, tensors: Tensors) -> Remed
     kept = f"keep it and its {len(readers)} reader{'s' * (len(readers) != 1)} in {mode}"
     text = f"8 bits are too few for its values{_outlier(unit, tensors)}: {kept}"
     return Remedy(unit.name, text, {}, dict.fromkeys([unit.name, *readers], mode))
-
-
-def _table_row(low: float, high: float) -> Row:
-    low, high = float(np.float32(low)), float(np.float32(high))
-    return Row(max(-low, high, 0.0), low, high)
 
 
 def _readers(units: Units, unit: Unit) -> list[str]:

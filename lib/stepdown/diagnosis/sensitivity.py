@@ -80,7 +80,7 @@ def _add(
         if mode == "INT8" and quant_of(unit.value) is None:
             continue
         entry = found.ops.setdefault(unit.name, Sensitivity(unit.name, unit.source.name))
-        error = own_error(units, unit, tensors)
+        error = own_error(units, unit, units.run(unit, tensors), tensors)
         entry.own.setdefault(mode, Noise()).add(tensors[unit.name] + error, tensors[unit.name])
         _add_outputs(entry.outputs.setdefault(mode, []), right, unit, error, (values, float_run))
         if mode == "INT8":

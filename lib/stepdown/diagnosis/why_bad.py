@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stepdown.diagnosis.arithmetic import wrong_arithmetic
 from stepdown.diagnosis.causes import CAUSES, shares
 from stepdown.diagnosis.constants import wrong_constant
 from stepdown.diagnosis.noise import Noise
 from stepdown.diagnosis.reference import Tensors, Values, check_pair, named, run_values
 from stepdown.diagnosis.samples import Sample, Told, quiet, reference_runs
-from stepdown.diagnosis.units import Unit, Units
+from stepdown.diagnosis.units import Local, Unit, Units
 from stepdown.dialects.op import layout_of, value_name
 from stepdown.dialects.program import Program
 from stepdown.runtimes.perturbed import Perturbed
@@ -36,6 +37,11 @@ class Row:
     wrong: str = ""
     """What is wrong with a constant that no rounding could have given, '' where nothing is."""
     wrong_cause: str = ""
+
+    def blame(self, cause: str, wrong: str) -> None:
+        """Note what is wrong for certain; what was noted first stays."""
+        if wrong and not self.wrong:
+            self.wrong_cause, self.wrong = cause, wrong
 
     @property
     def effect(self) -> float:
@@ -81,14 +87,14 @@ def diagnose(
     check_pair(target, reference)
     units, float_run = Units(target, reference), Perturbed(reference)
     rows = [Row(unit, outputs=[Noise() for _ in reference.results]) for unit in units.all]
+    for row in rows:
+        row.blame(*wrong_constant(units, row.unit))
     for number, (sample, values, tensors) in enumerate(reference_runs(reference, samples), 1):
         _accumulate(target, sample, rows, tensors)
         wanted = float_run.outputs(values)
         for place, row in enumerate(rows, 1):
             _measure(units, row, values, tensors, float_run, wanted)
             told(f"sample {number} of {len(samples)}, op {place} of {len(rows)}")
-    for row in rows:
-        row.wrong_cause, row.wrong = wrong_constant(units, row.unit)
     rows.sort(key=lambda row: (not row.wrong, -row.effect))
     _explain(units, [row for row in rows[:explained] if row.effect], samples)
     accumulated = {row.unit.name: row.accumulated for row in rows}
@@ -108,7 +114,9 @@ def _measure(
 ) -> None:
     """Add one sample's own error of a unit and its effect on the outputs."""
     unit, reference = row.unit, tensors[row.unit.name]
-    error = own_error(units, unit, tensors)
+    local = units.run(unit, tensors)
+    row.blame(*wrong_arithmetic(units, unit, local, tensors))
+    error = own_error(units, unit, local, tensors)
     row.own.add(reference + error, reference)
     row.low, row.high = min(row.low, float(reference.min())), max(row.high, float(reference.max()))
     wrong = effect_of(unit, error, values, float_run) if error.any() else wanted
@@ -116,9 +124,8 @@ def _measure(
         noise.add(found, right)
 
 
-def own_error(units: Units, unit: Unit, tensors: Tensors) -> np.ndarray:
+def own_error(units: Units, unit: Unit, local: Local, tensors: Tensors) -> np.ndarray:
     """Return what a unit adds to its tensor, in the source's layout; what overflowed is as wrong as a number can be."""
-    local = units.run(unit, tensors)
     error = np.asarray(local.result, np.float64) - units.mean(unit, local.operands, tensors)
     return np.nan_to_num(error, posinf=_OVERFLOW, neginf=-_OVERFLOW)
 

@@ -5,12 +5,13 @@ import math
 import networkx
 import numpy as np
 import pytest
-from broken import CHIP, DEFECTS, Network, bias_dropped
+from broken import CHIP, DEFECTS, FAULTS, Network, bias_dropped
 from checkout import ROOT, run
 
-from stepdown.diagnosis.bisect import Tolerance, dominators, first_bad, first_bad_op, graph_of
+from stepdown.diagnosis.bisect import dominators, first_bad, first_bad_op, graph_of, reduce
 from stepdown.diagnosis.passes import first_bad_pass
 from stepdown.diagnosis.relower import lower
+from stepdown.diagnosis.tolerance import Expected, Likeness, Tolerance
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.top.mac import Conv
 from stepdown.transforms.canonicalize import Canonicalize
@@ -42,16 +43,46 @@ def test_the_first_bad_op(resnet8: Network, defect: str, place: int) -> None:
     assert found.runs <= math.ceil(math.log2(len(chain) + 10)) + 5
 
 
+@pytest.mark.parametrize("defect", [*DEFECTS, "input", "sum"])
+@pytest.mark.parametrize("place", [1, 5])
+def test_the_first_bad_op_without_a_tolerance(resnet8: Network, defect: str, place: int) -> None:
+    name, target = {**DEFECTS, **FAULTS}[defect][0](resnet8, place)
+    found = first_bad_op(target, resnet8.reference, resnet8.samples[0])
+    assert found is not None and found.unit.name == name
+    part = reduce(target, resnet8.reference, resnet8.samples[0], found.unit, found.tolerance)
+    assert (part is None) == (defect == "input")
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_an_int8_network_is_as_good_as_its_lowering(resnet8: Network, asymmetric: bool) -> None:
+    target = lower(resnet8.reference, resnet8.recipe(asymmetric=asymmetric))
+    assert first_bad_op(target, resnet8.reference, resnet8.samples[0]) is None
+
+
+def test_few_elements_may_be_noisier_by_chance() -> None:
+    right = {"x": Likeness(0.99, 0.9, 0.01, 2)}
+    few, many = (Likeness(0.98, 0.8, 0.05, count) for count in (2, 10000))
+    assert Expected(right).holds("x", few) and not Expected(right).holds("x", many)
+
+
+def test_the_middle_of_two_likenesses_separates_them() -> None:
+    good, bad = Likeness(0.999, 0.95, 0.002, 100), Likeness(0.9, 0.5, 0.2, 100)
+    middle = Expected({"x": good}).shown_by("x", bad)
+    assert middle.holds("x", good) and not middle.holds("x", bad)
+    assert Expected({"x": good}).given_output("x", bad).factor > 2
+
+
 def test_nothing_is_found_where_nothing_is_bad(resnet8: Network) -> None:
     target = lower(resnet8.reference, resnet8.recipe("F32"))
     assert first_bad_op(target, resnet8.reference, resnet8.samples[0], Tolerance(0.9999, 0.999)) is None
 
 
-def test_what_is_cut_out_shows_the_fault(resnet8: Network, tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("flags", [[], ["--tolerance", "0.99,0.9"]])
+def test_what_is_cut_out_shows_the_fault(resnet8: Network, tmp_path, flags: list[str]) -> None:  # type: ignore[no-untyped-def]
     _, target = bias_dropped(resnet8, 5)
     target.write(tmp_path / "bad.mlir")
     np.savez(tmp_path / "in.npz", **resnet8.samples[0])
-    words = ["bad.mlir", "--reference", resnet8.path, "--input", "in.npz", "--tolerance", "0.99,0.9", "-o", "cut"]
+    words = ["bad.mlir", "--reference", resnet8.path, "--input", "in.npz", *flags, "-o", "cut"]
     ended = run(ROOT / "tools" / "bisect_model.py", *words, cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
     commands = [line.split() for line in ended.stdout.splitlines() if line.startswith("  ")]

@@ -4,14 +4,18 @@ import json
 
 import numpy as np
 import pytest
-from broken import CHIP, DEFECTS, Network, bias_dropped, threshold_cut
+from broken import CHIP, DEFECTS, FAULTS, Network, bias_dropped, multiplier_wrong, threshold_cut
 from checkout import ROOT, run
 
 from stepdown.calibration.table import read_table
-from stepdown.diagnosis.relower import lower, measure, outputs_of, recipe_of, worst
+from stepdown.diagnosis.relower import Recipe, lower, measure, outputs_of, recipe_of, worst
 from stepdown.diagnosis.remedies import find_remedies
 from stepdown.diagnosis.why_bad import Diagnosis, diagnose
+from stepdown.dialects.program import Program, State
 from stepdown.dialects.text import print_module
+from stepdown.dialects.top import TOP_OPS
+from stepdown.dialects.types import tensor
+from stepdown.transforms.import_calibration_table import Row
 
 every_defect = pytest.mark.parametrize("defect", list(DEFECTS))
 
@@ -20,6 +24,45 @@ every_defect = pytest.mark.parametrize("defect", list(DEFECTS))
 @pytest.mark.parametrize("place", [0, 4, 8])
 def test_it_names_the_broken_op(resnet8: Network, defect: str, place: int) -> None:
     _check(resnet8, defect, place)
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+@pytest.mark.parametrize("place", [2, 5])
+def test_it_names_what_lowering_got_wrong(resnet8: Network, fault: str, place: int) -> None:
+    break_it, cause = FAULTS[fault]
+    name, target = break_it(resnet8, place)
+    found = diagnose(target, resnet8.reference, resnet8.samples, 3)
+    assert (found.rows[0].unit.name, found.rows[0].cause) == (name, cause)
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_a_wrong_table_is_named(asymmetric: bool) -> None:
+    top = Program.empty("net", {"x": tensor((1, 3, 8, 8))}, "onnx")
+    x = top.add(TOP_OPS["Input"].build("x", [top.block.args[0]]))
+    y = top.add(TOP_OPS["Sigmoid"].build("y", [x]))
+    top.finish([top.add(TOP_OPS["Sigmoid"].build("z", [y]))])
+    top["state"] = State.TOP_F32
+    rows = {"x": Row(4.0, -4.0, 4.0), "y": Row(1.0, 0.0, 1.0), "z": Row(1.0, 0.4, 0.8)}
+    samples = [{"x": np.linspace(-4, 4, 192, dtype=np.float32).reshape(1, 3, 8, 8)}]
+    target = lower(top, Recipe("INT8", CHIP, asymmetric, rows))
+    assert not [row.wrong for row in diagnose(target, top, samples).rows if row.wrong]
+    key = next(key for key in target.weights if key.startswith("y"))
+    target.weights[key] = np.roll(target.weights[key], 8)
+    worst_row = diagnose(target, top, samples).rows[0]
+    assert (worst_row.unit.name, worst_row.cause) == ("y", "table")
+    assert "its table is not what its types say" in worst_row.wrong
+
+
+def test_nothing_is_blamed_where_nothing_is_broken(resnet8: Network, whole: Diagnosis) -> None:
+    asymmetric = lower(resnet8.reference, resnet8.recipe(asymmetric=True))
+    for found in (whole, diagnose(asymmetric, resnet8.reference, resnet8.samples, 1)):
+        assert not [row.wrong for row in found.rows if row.wrong]
+
+
+def test_a_wrong_multiplier_is_mended_by_lowering_again(resnet8: Network) -> None:
+    _, target = multiplier_wrong(resnet8, 3)
+    remedies = find_remedies(diagnose(target, resnet8.reference, resnet8.samples, 1), resnet8.samples, 1)
+    assert "lower again" in remedies.each[0].text and not remedies.each[0].modes
 
 
 @pytest.mark.slow
