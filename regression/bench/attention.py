@@ -1,8 +1,10 @@
 """INT8 accuracy of networks with attention, by technique, beside onnxruntime's static quantisation of the same.
 
     python regression/bench/attention.py --data DIR [--nets NAME …] [--recipes NAME …] [--no_peers]
+        [--nncf_python PYTHON]
 
-DIR holds models/ and images/ocr_lines/. Every network is imported, calibrated and lowered by the command-line tools;
+DIR holds models/ and images/ocr_lines/. NNCF wants other versions of our packages: give the Python of an environment
+of its own, with nncf, openvino and onnx. Every network is imported, calibrated and lowered by the command-line tools;
 what is counted, and on what, is in `attention_data.py`. Prints a Markdown table for each network.
 """
 
@@ -55,6 +57,14 @@ PEERS: dict[str, dict[str, Any]] = {
         "activation_type": "QUInt8", "op_types_to_quantize": ["MatMul", "Gemm", "Conv"],
     },
 }  # fmt: skip
+NNCF = """
+import sys
+import nncf, numpy, onnx
+source, target, *files = sys.argv[1:]
+samples = nncf.Dataset(files, lambda file: dict(numpy.load(file)))
+made = nncf.quantize(onnx.load(source), samples, subset_size=len(files), model_type=nncf.ModelType.TRANSFORMER)
+onnx.save(made, target)
+"""
 
 
 class Bench:
@@ -99,20 +109,39 @@ class Bench:
             _tool("tpuc-opt", self.top, f"--smooth-quant=dataset={self.samples}", "--dce", "-o", self._smoothed)
         return self._smoothed
 
-    def peer(self, **settings: Any) -> list[np.ndarray]:
-        """Return the outputs of onnxruntime's static quantisation."""
+    def exported(self) -> Path:
+        """Return the float network as ONNX."""
         import onnx
-        import onnxruntime
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
         from stepdown.formats.onnx.exporter import export_program
 
-        plain, target = self.folder / "float.onnx", self.folder / "qdq.onnx"
-        onnx.save(export_program(read_program(self.top), 17), plain)
-        kinds = {"activation_type": getattr(QuantType, settings.pop("activation_type")), "weight_type": QuantType.QInt8}
+        path = self.folder / "float.onnx"
+        onnx.save(export_program(read_program(self.top), 17), path)
+        return path
+
+    def peer(self, **settings: Any) -> list[np.ndarray]:
+        """Return the outputs of onnxruntime's static quantisation."""
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+        target = self.folder / "qdq.onnx"
+        kinds = {"activation_type": getattr(QuantType, settings["activation_type"]), "weight_type": QuantType.QInt8}
         reader = _Reader(self.task.calibration())
-        quantize_static(plain, target, reader, QuantFormat.QDQ, per_channel=True, **kinds, **settings)
-        session = onnxruntime.InferenceSession(str(target))
+        quantize_static(self.exported(), target, reader, QuantFormat.QDQ, per_channel=True, **{**settings, **kinds})
+        return self.run_onnx(target)
+
+    def nncf(self, python: Path) -> list[np.ndarray]:
+        """Return the outputs of NNCF's quantisation of a transformer, SmoothQuant and bias correction with it."""
+        target, files = self.folder / "nncf.onnx", sorted(self.samples.iterdir())
+        done = subprocess.run([python, "-c", NNCF, self.exported(), target, *files], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        return self.run_onnx(target)
+
+    def run_onnx(self, model: Path) -> list[np.ndarray]:
+        """Return the outputs of an ONNX model."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(model))
         return [session.run(None, given)[0] for given in self.given]
 
 
@@ -179,6 +208,8 @@ def measure(bench: Bench, given: argparse.Namespace) -> None:
 
     for what, settings in PEERS.items() if given.peers else ():
         line(what, bench.peer(**settings))
+    if given.nncf_python:
+        line("NNCF, transformer", bench.nncf(given.nncf_python))
     for what in given.recipes:
         for asymmetric in (False, True):
             label = f"{what}, {'asymmetric' if asymmetric else 'symmetric'}"
@@ -194,6 +225,7 @@ def main() -> None:
     options.add_argument("--nets", nargs="+", choices=names, default=names, help="default: all")
     options.add_argument("--recipes", nargs="*", choices=RECIPES, default=list(RECIPES), help="default: all")
     options.add_argument("--no_peers", dest="peers", action="store_false", help="measure ours alone")
+    options.add_argument("--nncf_python", type=Path, help="a Python that has nncf and onnx")
     given = options.parse_args()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for kind in TASKS:
