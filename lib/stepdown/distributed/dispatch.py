@@ -7,6 +7,7 @@ bytes as this machine take part, and a shard that kills them is found.
 
 import contextlib
 import json
+import pkgutil
 import queue
 import time
 import uuid
@@ -17,9 +18,9 @@ from stepdown.distributed.cluster import Cluster
 from stepdown.distributed.freight import Arrays, Header, held_item, unpack
 from stepdown.distributed.job import RemoteJob
 from stepdown.distributed.machine import differences, report
-from stepdown.distributed.members import Member, ask_report, ask_shard
+from stepdown.distributed.members import READY, Member, ask_report, ask_shard
 from stepdown.distributed.progress import Progress
-from stepdown.distributed.remote import JOB_FILE, answer, describe_job, forget
+from stepdown.distributed.remote import JOB_FILE, READY_NAME, answer, describe_job, forget
 from stepdown.distributed.store import ShardStore
 from stepdown.errors import InputError, ResourceError
 
@@ -166,8 +167,11 @@ class Dispatch:
 
     def _send(self, member: Member, header: Header, data: bytes) -> None:
         self._asked += 1
+        # A worker that lacks what a message names cannot read it, and would break off with its scheduler.
+        ready = header["ask"] == READY
+        call = (pkgutil.resolve_name, READY_NAME) if ready else (answer, json.dumps(header), data)
         member.future = self._client.submit(
-            answer, json.dumps(header), data, key=f"stepdown-{self._run_id}-{self._asked}",
+            *call, key=f"stepdown-{self._run_id}-{self._asked}",
             workers=[member.address], allow_other_workers=False, pure=False,
         )  # fmt: skip
         member.future.add_done_callback(lambda future: self._news.put((member, future)))
@@ -241,7 +245,7 @@ class Dispatch:
             self._members.pop(member.key, None)  # it joins anew, and is asked anew, if it is still there
             self._lost(member)
         elif member.shard is None:
-            self._admit(member, f"cannot tell what it is ({type(error).__name__}: {error})")
+            self._admit(member, f"has no stepdown, or another one ({type(error).__name__}: {error})")
         else:
             raise ResourceError(f"worker {member.address} failed ({type(error).__name__}: {error})")
 

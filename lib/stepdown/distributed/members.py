@@ -10,6 +10,7 @@ from stepdown.distributed.job import RemoteJob
 from stepdown.errors import InputError, StepError
 
 _MOST_ROUNDS = 5
+READY = "ready"
 
 Talk = Generator[tuple[Header, bytes], tuple[Header, Arrays], tuple[Header, Arrays]]
 """A conversation: messages go out, answers come in, and the last one is what was wanted."""
@@ -39,7 +40,8 @@ class Member:
 
 
 def ask_report() -> Talk:
-    """Ask what decides the bytes of results on a worker."""
+    """Ask whether a worker has this package at all, then what decides the bytes of results there."""
+    yield {"ask": READY}, b""
     return (yield {"ask": "report"}, b"")
 
 

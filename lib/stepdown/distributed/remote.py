@@ -15,6 +15,7 @@ import importlib
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,9 @@ from stepdown.errors import StepError
 from stepdown.files.hashes import sha256_file
 
 JOB_FILE = "job.json"
+READY_ANSWER = pack({})
+"""What a worker that has this module gives where it is asked for `READY_NAME`, with nothing of ours in the question."""
+READY_NAME = f"{__name__}:READY_ANSWER"
 _MOST_RUNS = 4
 _TELL_EVERY_S = 0.5
 
@@ -95,6 +99,8 @@ class Run:
 
 
 _RUNS: dict[str, Run] = {}
+_ENDED: deque[str] = deque(maxlen=1000)
+"""Runs whose clients have gone: a message that comes late must not begin them anew."""
 
 
 def answer(request: str, data: bytes) -> bytes:
@@ -104,11 +110,8 @@ def answer(request: str, data: bytes) -> bytes:
     if ask == "report":
         return pack({"report": report()})
     run = _run_of(header["run"])
-    if ask == "keep":
-        keep_pieces(run.folder, header, data)
-        return pack({})
     with run.work:
-        answered = _shard(run, header)
+        answered = pack({"missing": []}) if run.forgotten else _answered(run, header, data)
     if run.forgotten:
         run.close()
     return answered
@@ -116,6 +119,11 @@ def answer(request: str, data: bytes) -> bytes:
 
 def forget(run_id: str) -> None:
     """End a run: what is at work stops at its next sample; models and files are let go."""
+    _ENDED.append(run_id)
+    _let_go(run_id)
+
+
+def _let_go(run_id: str) -> None:
     run = _RUNS.pop(run_id, None)
     if run is not None:
         run.forgotten = True
@@ -141,13 +149,23 @@ def read_job(folder: Path) -> Job:
 
 def _run_of(run_id: str) -> Run:
     """Return a client's run, new if need be; runs whose clients did not end them are few."""
-    if run_id not in _RUNS:
+    run = _RUNS.get(run_id)
+    if run is None:
         from distributed import get_worker
 
         for old in list(_RUNS)[: 1 - _MOST_RUNS]:
-            forget(old)
-        _RUNS[run_id] = Run(Path(get_worker().local_directory).resolve() / f"stepdown-{run_id}")
-    return _RUNS[run_id]
+            _let_go(old)
+        run = _RUNS[run_id] = Run(Path(get_worker().local_directory).resolve() / f"stepdown-{run_id}")
+        if run_id in _ENDED:
+            _let_go(run_id)
+    return run
+
+
+def _answered(run: Run, header: Header, data: bytes) -> bytes:
+    if header["ask"] == "shard":
+        return _shard(run, header)
+    keep_pieces(run.folder, header, data)
+    return pack({})
 
 
 def _shard(run: Run, header: Header) -> bytes:

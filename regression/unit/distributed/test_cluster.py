@@ -42,6 +42,11 @@ OTHER = """
 import stepdown
 stepdown.__version__ = "0.0.7"
 """
+# A worker without our package.
+BARE = """
+import sys
+sys.modules["stepdown.distributed.remote"] = None
+"""
 PHOTOS = 10
 
 
@@ -56,10 +61,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture(scope="module")
 def workers(cluster: LocalCluster) -> LocalCluster:
-    """Two workers, of which one sees no files of this machine, and a third that must be refused."""
+    """Two workers, of which one sees no files of this machine, and two that must be refused."""
     cluster.start_worker("sees")
     cluster.start_worker("alone", ALONE)
     cluster.start_worker("other", OTHER, NPY_DISABLE_CPU_FEATURES="X86_V3", OPENBLAS_CORETYPE="Nehalem")
+    cluster.start_worker("bare", BARE)
     wait_for(lambda: all("Registered to" in cluster.log(name) for name in cluster.workers))
     return cluster
 
@@ -110,7 +116,8 @@ def test_calibration_gives_the_bytes_of_one_process(
     assert (here / "table_1").read_bytes() == (here / "table_2").read_bytes()
     assert (workers.place("alone") / "received").exists()
     assert any(f"{PHOTOS} of {PHOTOS} samples, " in line and ", 2 workers, " in line for line in said)
-    (refused, *_) = [line for line in said if "refused worker" in line]
+    refused = "\n".join(line for line in said if "refused worker" in line)
+    assert "has no stepdown, or another one (ModuleNotFoundError: " in refused
     assert "stepdown 0.0.7 there, " in refused
     assert "BLAS kernels Nehalem there, " in refused and "CPU features there without X86_V3" in refused
     assert not [line for line in said if "refused worker" not in line and " samples" not in line]
