@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stepdown.data.dataset import Dataset
     from stepdown.data.preprocess import Preprocess
     from stepdown.dialects.program import Program
+    from stepdown.transforms.import_calibration_table import Row
 
 _TELL_EVERY_S = 5.0
 
@@ -131,6 +132,20 @@ def add_lowering_flags(tool: "argparse.ArgumentParser", input_num: int) -> None:
     tool.add_argument("--calibration_table", required=True, metavar="TABLE", help="what run_calibration.py wrote")
     tool.add_argument("--chip", required=True, help="name of a chip, or the path of its .toml")
     tool.add_argument("--asymmetric", action="store_true", help="INT8 activations may have a zero point")
+
+
+def checked_table(args: "argparse.Namespace", program: "Program") -> "dict[str, Row]":
+    """Return the rows of --calibration_table.
+
+    Raises:
+        InputError: it cannot be read, or lacks a tensor of the program.
+    """
+    from stepdown.calibration.table import read_table
+    from stepdown.diagnosis.relower import duplicate
+    from stepdown.transforms.import_calibration_table import ImportCalibrationTable
+
+    ImportCalibrationTable(args.calibration_table, args.asymmetric).run(duplicate(program))
+    return read_table(args.calibration_table)
 
 
 def selected_samples(args: "argparse.Namespace", program: "Program") -> "Dataset":

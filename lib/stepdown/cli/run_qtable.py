@@ -10,6 +10,7 @@ from stepdown.cli.diagnosis_flags import (
     add_lowering_flags,
     check_written,
     checked_modes,
+    checked_table,
     db,
     files_of,
     finite,
@@ -63,7 +64,6 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Measure, choose, run and write; raises InputError."""
     goal = _checked(args)
-    from stepdown.calibration.table import read_table
     from stepdown.chips import load_chip
     from stepdown.diagnosis.mixed import Search
     from stepdown.diagnosis.reference import check_reference
@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     written = {"--output": args.output, **{f"--pareto {path}": path for path in args.pareto}}
     check_written(written, [*files_of(program), args.calibration_table])
     modes, samples = checked_modes(args.modes, load_chip(args.chip)), selected_samples(args, program)
-    recipe = base_recipe(args.chip, args.asymmetric, read_table(args.calibration_table))
+    recipe = base_recipe(args.chip, args.asymmetric, checked_table(args, program))
     found = measure_modes(program, recipe, modes, samples, told)
-    search = Search(program, recipe, found, samples, goal, args.min_layer_cos, told)
+    search = Search(program, recipe, found, samples, goal, args.min_layer_cos, told, modes)
     plain, best = search.point(search.assignment.uniform("INT8"), run=True), search.best()
     write_qtable(args.output, search.mixed(best.choice).modes, _notes(args, best, len(samples)))
     _write_pareto(args, search, plain, best)

@@ -4,7 +4,16 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from stepdown.cli.diagnosis_flags import Told, add_lowering_flags, check_written, db, files_of, finite, selected_samples
+from stepdown.cli.diagnosis_flags import (
+    Told,
+    add_lowering_flags,
+    check_written,
+    checked_table,
+    db,
+    files_of,
+    finite,
+    selected_samples,
+)
 from stepdown.cli.tool import Parser
 
 if TYPE_CHECKING:
@@ -42,7 +51,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print the table, the most sensitive op first; raises InputError."""
-    from stepdown.calibration.table import read_table
     from stepdown.diagnosis.reference import check_reference
     from stepdown.diagnosis.sensitivity import base_recipe
     from stepdown.dialects.program import read_program
@@ -51,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     program = read_program(args.model)
     check_reference(program)
     check_written({"--output": args.output}, [*files_of(program), args.calibration_table])
-    recipe = base_recipe(args.chip, args.asymmetric, read_table(args.calibration_table))
+    recipe = base_recipe(args.chip, args.asymmetric, checked_table(args, program))
     samples, told = selected_samples(args, program), Told()
     errors, whole = _measured(args, program, recipe, samples, told)
     told.end()

@@ -1,7 +1,7 @@
 """Mixed precision: measured sensitivities, the best modes under a bound, and proof by running the mixed network."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from stepdown.diagnosis.assignment import Assignment, Choice, Node
@@ -57,6 +57,12 @@ class Point:
     measured: dict[str, Noise] = field(default_factory=dict)
 
 
+def _best_of(points: Iterable[Point]) -> str:
+    """Return a note on the most accurate point that was run."""
+    likes = [(min(e.sqnr_db for e in p.measured.values()), min(e.cosine for e in p.measured.values())) for p in points]
+    return "; the best that was run has SQNR {:.2f} dB, cosine {:.6f}".format(*max(likes)) if likes else ""
+
+
 @dataclass
 class Search:
     """One network's problem: nodes and costs, and how a choice is checked."""
@@ -68,6 +74,8 @@ class Search:
     goal: Goal
     least_layer_cosine: float = 0.0
     told: Told = quiet
+    allowed: Sequence[str] = ("F32",)
+    """The modes that were asked for; without F32 among them only ops that can be in no other are in F32."""
 
     def __post_init__(self) -> None:
         self.nodes = list(self._nodes())
@@ -125,10 +133,7 @@ class Search:
             limit = math.sqrt(good * bad) if 0 < good < bad < math.inf else limit * self._correction(worst)
         kept = [point for point in run.values() if self._met(point)]
         if not kept:
-            reached = max((min(e.cosine for e in p.measured.values()) for p in run.values()), default=0.0)
-            raise InputError(
-                f"no choice of modes keeps the bound, the best has cosine {reached:.6f}", fix="ask for less"
-            )
+            raise InputError(f"no choice of modes keeps the bound{_best_of(run.values())}", fix="ask for less")
         return min(kept, key=lambda point: point.cost)
 
     def _met(self, point: Point) -> bool:
@@ -173,4 +178,4 @@ class Search:
             shares = [goal.noise(error) for error in errors]
             if fine and all(map(math.isfinite, shares)):
                 noise[mode] = shares
-        return {**noise, "F32": zero}
+        return {**noise, "F32": zero} if "F32" in self.allowed or not noise else noise

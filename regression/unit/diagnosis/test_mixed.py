@@ -74,6 +74,25 @@ def test_a_bound_that_nothing_keeps_is_told(resnet8: Network, found: Sensitiviti
         Search(resnet8.reference, resnet8.recipe(), found, resnet8.samples, Goal(cost=0.01)).best()
 
 
+def test_modes_that_were_not_asked_for_are_not_chosen(resnet8: Network) -> None:
+    modes = ["INT8", "F16"]
+    found = measure_modes(resnet8.reference, resnet8.recipe(), modes, resnet8.samples)
+    network = (resnet8.reference, resnet8.recipe(), found, resnet8.samples)
+    with pytest.raises(InputError, match="no choice of modes keeps the bound"):
+        Search(*network, Goal(sqnr_db=150), allowed=modes).best()
+    search = Search(*network, Goal(sqnr_db=25), allowed=modes)
+    chosen = search.mixed(search.best().choice).modes
+    assert {name for name, mode in chosen.items() if mode == "F32"} <= {resnet8.reference.results[0].owner.tensor_name}
+
+
+def test_a_table_of_another_network_is_named(resnet8: Network, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "table").write_text("other 1 -1 1\n")
+    words = [resnet8.path, "--dataset", ROOT / "regression" / "image", "--calibration_table", "table", "--chip", CHIP]
+    for tool in ("run_qtable.py", "run_sensitive_layer.py"):
+        ended = run(ROOT / "tools" / tool, *words, "-o", "out", cwd=tmp_path)
+        assert ended.returncode == 2 and f"{tool}: error: table: has no line for" in ended.stderr
+
+
 def test_the_tool_writes_the_same_bytes_twice(resnet8: Network, tmp_path) -> None:  # type: ignore[no-untyped-def]
     words = [resnet8.path, "--dataset", REGRESSION / "image", "--input_num", "1", "--calibration_table", resnet8.table]
     words += ["--chip", CHIP, "--expected_sqnr", "30", "--pareto", "p.png", "--pareto", "p.csv", "--pareto", "p.html"]
