@@ -1,12 +1,12 @@
 """Accuracy of INT8 networks by technique, alone and together, beside other tools' on the same photos in one run.
 
     python regression/bench/accuracy.py --models DIR --calibration DIR --photos val.txt [--nets NAME …]
-        [--recipes NAME …] [--no_peers]
+        [--recipes NAME …] [--no_peers] [--nncf_python PYTHON]
 
 Every network is imported, calibrated and lowered by the command-line tools. Nothing looks at the photos of --photos (a
 list, `file class` a line) before the last step, which counts. Prints a Markdown table: agreement of the first class
 with the float network's, SQNR of the logits in dB (mean of the photos', and of all as one signal), and top-1.
-`--models` holds the networks of NETWORKS; peers that are not installed are left out.
+`--models` holds the networks of NETWORKS. Peers that are not there are left out; nncf_peer.py tells how to get NNCF.
 """
 
 import argparse
@@ -190,7 +190,7 @@ def run_network(name: str, given: argparse.Namespace, folder: Path) -> None:
     bench = Bench(name, given, folder)
     table_row(bench, "float", lambda: bench.float_logits)
     quantised = given.models / bench.network.quantised
-    task = PeerTask(bench.top, quantised, bench.calibration, bench.photos, folder)
+    task = PeerTask(bench.top, quantised, bench.calibration, bench.photos, folder, given.nncf_python)
     for peer in PEERS.values() if given.peers else ():
         if peer.available(task):
             table_row(bench, peer.name, lambda peer=peer: peer.logits(task))  # type: ignore[misc]
@@ -209,6 +209,7 @@ def main() -> None:
     options.add_argument("--nets", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="default: all")
     options.add_argument("--recipes", nargs="*", choices=RECIPES, help="default: all")
     options.add_argument("--no_peers", dest="peers", action="store_false", help="measure ours alone")
+    options.add_argument("--nncf_python", type=Path, help="a Python that has nncf and onnx")
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes that evaluate")
     given = options.parse_args()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of the pool's processes, which are as many as there are cores

@@ -1,4 +1,9 @@
-"""INT8 networks of other tools, for `accuracy.py`: onnxruntime's static quantisation, and files of TensorFlow's."""
+"""INT8 networks of other tools, for `accuracy.py`: onnxruntime's static quantisation, NNCF, TensorFlow's files.
+
+Those with QuantizeLinear and DequantizeLinear are run as they are written, each operator in float between two of them:
+onnxruntime's fused integer kernels saturate sums of two products on processors without VNNI, which is no fault of the
+network (MobileNetV2 loses 6 dB by it).
+"""
 
 import importlib.util
 from collections.abc import Callable
@@ -7,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nncf_peer import run_nncf
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,7 @@ class PeerTask:
     calibration: Path
     photos: Path
     folder: Path
+    nncf_python: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,22 @@ def onnxruntime_peer(name: str, **settings: Any) -> Peer:
         extra = settings.get("extra_options", {})
         first = onnxruntime.InferenceSession(str(plain)).get_inputs()[0].name
         quantize_static(str(plain), str(target), _Reader(first, task.calibration), extra_options=extra, **given)
-        return run_onnx(target, task.photos)
+        return run_onnx(target, task.photos, fused=False)
 
     return Peer(name, logits, lambda task: importlib.util.find_spec("onnxruntime") is not None)
+
+
+def nncf_peer(name: str, **settings: object) -> Peer:
+    """Return nncf.quantize with `settings`."""
+
+    def logits(task: PeerTask) -> np.ndarray:
+        assert task.nncf_python is not None
+        plain = exported(task.top, task.folder)
+        target = plain.with_name(f"{plain.stem}_nncf.onnx")
+        run_nncf(task.nncf_python, plain, task.calibration, target, **settings)
+        return run_onnx(target, task.photos, fused=False)
+
+    return Peer(name, logits, lambda task: task.nncf_python is not None)
 
 
 def _method(settings: dict[str, Any]) -> dict[str, Any]:
@@ -81,11 +101,14 @@ def exported(top: Path, folder: Path) -> Path:
     return path
 
 
-def run_onnx(path: Path, photos: Path) -> np.ndarray:
+def run_onnx(path: Path, photos: Path, fused: bool = True) -> np.ndarray:
     """Return the first output [photos, …] of a network on onnxruntime."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    if not fused:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name, inputs = session.get_inputs()[0].name, np.load(photos, mmap_mode="r")
     return np.stack([session.run(None, {name: np.array(x)})[0].reshape(-1) for x in inputs])
 
@@ -130,6 +153,10 @@ _PEERS = (
     onnxruntime_peer("onnxruntime QDQ, u8 asymmetric, MinMax", activation_type="QUInt8"),
     onnxruntime_peer("onnxruntime QDQ, s8 symmetric, MinMax", extra_options={"ActivationSymmetric": True}),
     onnxruntime_peer("onnxruntime QDQ, s8 asymmetric, Percentile", calibrate_method="Percentile"),
+    nncf_peer("NNCF", preset="performance"),
+    nncf_peer("NNCF, mixed", preset="mixed"),
+    nncf_peer("NNCF, full bias correction", preset="performance", fast_bias_correction=False),
+    nncf_peer("NNCF, mixed, full bias correction", preset="mixed", fast_bias_correction=False),
     Peer("TensorFlow INT8 on LiteRT", _tflite_logits, lambda task: task.quantised.is_file()),
 )
 PEERS = {peer.name: peer for peer in _PEERS}

@@ -8,9 +8,7 @@ seconds those of all its processes, both the median of N runs: on a busy machine
 first line. Memory is that of all of its processes together, sampled, with shared pages counted once.
 
 Peers read inputs that are prepared, we the photos. NNCF's line is its whole quantisation, onnxruntime's are calibration
-alone. NNCF wants other versions of our packages: give the Python of an environment of its own, made by
-
-    python3 -m venv nncf && nncf/bin/pip install nncf==3.4.0 openvino onnx && … --nncf_python nncf/bin/python
+alone; nncf_peer.py tells how to get NNCF.
 
 With --growth a network of ResNet-50's size is made, with random weights, and calibrated on 32 and on 1,000 samples:
 memory must not differ.
@@ -30,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from chain import peak_gflops
+from nncf_peer import nncf_command
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 FLAGS = (
@@ -56,15 +55,6 @@ class Reader(CalibrationDataReader):
 calibrator = create_calibrator(model, augmented_model_path=scratch, calibrate_method=CalibrationMethod[method])
 calibrator.collect_data(Reader())
 calibrator.compute_data()
-"""
-NNCF = """
-import sys
-import nncf, numpy, onnx
-source, inputs, target = sys.argv[1:]
-model, photos = onnx.load(source), numpy.load(inputs, mmap_mode="r")
-name = model.graph.input[0].name
-samples = nncf.Dataset(photos, lambda row: {name: numpy.array(row)})
-onnx.save(nncf.quantize(model, samples, subset_size=len(photos)), target)
 """
 FORWARD = """
 import sys, time
@@ -138,9 +128,8 @@ def peers(given: argparse.Namespace, inputs: Path, folder: Path) -> dict[str, li
     """Return other tools' commands, by what they are called."""
     commands: dict[str, list[object]] = {}
     if given.nncf_python:
-        commands["NNCF, whole quantisation"] = [
-            given.nncf_python, "-c", NNCF, given.model, inputs, folder / "nncf.onnx",
-        ]  # fmt: skip
+        target = folder / "nncf.onnx"
+        commands["NNCF, whole quantisation"] = nncf_command(given.nncf_python, given.model, inputs, target)
     commands["onnxruntime, plain forward"] = [*PYTHON, "-c", FORWARD, given.model, inputs]
     for method in ("MinMax", "Entropy"):
         commands[f"onnxruntime {method}"] = [*PYTHON, "-c", PEER, given.model, method, inputs, folder / "peer.onnx"]

@@ -11,7 +11,7 @@ from stepdown.calibration.methods import DEFAULT_PERCENTILE, choose_range
 from stepdown.calibration.samples import SampleReader, file_hashes
 from stepdown.calibration.sketch import Sketch
 from stepdown.calibration.sketches import Sketches, merge_arrays, to_arrays
-from stepdown.dialects.op import value_name
+from stepdown.dialects.op import Kind, TensorOp, value_name
 from stepdown.dialects.program import Program, State, read_program
 from stepdown.dialects.top import TopOp
 from stepdown.distributed.freight import Item, items, model_items
@@ -141,9 +141,19 @@ def choose_ranges(
     }
 
 
-def probabilities(program: Program) -> set[str]:
-    """Return the names of tensors whose rare largest values are the result: they are never clipped."""
-    return {name for op in program.ops if isinstance(op, TopOp) and op.probability for name in op.names}
+def never_clipped(program: Program) -> set[str]:
+    """Return the names of tensors whose rare largest values are what the network says.
+
+    These are probabilities, the network's results, and what the Softmax of a result reads: of 1,000 logits one counts.
+    """
+    found = {name for op in program.ops if isinstance(op, TopOp) and op.probability for name in op.names}
+    wanted = list(program.results)
+    while wanted:
+        op = wanted.pop().owner
+        if isinstance(op, TensorOp):
+            found.update(op.names)
+            wanted += op.operands if op.kind is Kind.MOVE or op.name == "top.Softmax" else ()
+    return found
 
 
 def _observer(sketches: Sketches, file: Path) -> Callable[[str, np.ndarray], None]:

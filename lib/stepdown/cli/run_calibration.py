@@ -83,7 +83,7 @@ def _add_running(tool: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the table; raises InputError."""
     _check(args)
-    from stepdown.calibration.calibrate import choose_ranges, probabilities
+    from stepdown.calibration.calibrate import choose_ranges, never_clipped
     from stepdown.calibration.table import write_table
     from stepdown.dialects.program import read_program
     from stepdown.distributed.engine import forget_shards
@@ -93,9 +93,9 @@ def run(args: argparse.Namespace) -> int:
     job = None if args.from_sketch else _job(args, files)
     program = job.program if job else read_program(args.model)
     sketches, about = _observe(args, job) if job else _read(args, program, files)
-    rows = choose_ranges(sketches, args.cali_method, args.percentile, probabilities(program))
+    rows = choose_ranges(sketches, args.cali_method, args.percentile, never_clipped(program))
     tune = _tune_job(args, files, rows, sketches) if args.tune else None
-    rows |= _tuned(args, tune, [name for name in rows if name not in probabilities(program)]) if tune else {}
+    rows |= _tuned(args, tune, [name for name in rows if name not in never_clipped(program)]) if tune else {}
     write_table(args.output, rows, _notes(args, about, tune))
     for done in (job, tune):
         if done:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from checkout import REGRESSION, ROOT, run
 
-from stepdown.calibration.calibrate import SketchJob, choose_ranges, probabilities
+from stepdown.calibration.calibrate import SketchJob, choose_ranges, never_clipped
 from stepdown.calibration.samples import file_hashes, program_inputs, samples_digest
 from stepdown.calibration.sketch import Sketch
 from stepdown.calibration.sketches import Sketches, from_arrays, read_sketches, to_arrays
@@ -247,16 +247,27 @@ def test_a_killed_run_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path) ->
 def test_probabilities_are_never_clipped() -> None:
     text = """
         <ir_version: 8, opset_import: ["" : 13]>
-        g (float[1, 4000] x) => (float[1, 4000] y, float[1, 4000] z) { y = Softmax(x)  z = Tanh(x) }"""
+        g (float[1, 4000] x) => (float[1, 4000] y, float[1, 4000] w) { y = Softmax(x)  z = Tanh(x)  w = Sin(z) }"""
     program = import_model(onnx.parser.parse_model(text), "net")
     x = np.zeros((1, 4000), np.float32)
     x[0, 7] = 20
     sketches = {name: Sketch() for name in ("y_Softmax", "z_Tanh")}
-    for name, tensor in MlirRunner(program).run({"x": x}).items():
-        sketches[name].update(tensor)
-    rows = choose_ranges(sketches, "percentile", 99.9, probabilities(program))
+    tensors = MlirRunner(program).run({"x": x}, "all")
+    for name, sketch in sketches.items():
+        sketch.update(tensors[name])
+    rows = choose_ranges(sketches, "percentile", 99.9, never_clipped(program))
     assert rows["y_Softmax"].threshold == pytest.approx(1.0, abs=1e-4)
     assert rows["z_Tanh"].threshold < 0.1
+
+
+def test_results_are_never_clipped_nor_is_what_their_softmax_reads() -> None:
+    text = """
+        <ir_version: 8, opset_import: ["" : 13]>
+        g (float[1, 10] x) => (float[2, 5] y, float[10, 1] z)
+        <int64[2] shape = {2, 5}>
+        { h = Tanh(x)  l = Relu(h)  p = Softmax(l)  y = Reshape(p, shape)  t = Tanh(h)  z = Transpose(t) }"""
+    program = import_model(onnx.parser.parse_model(text), "net")
+    assert {name.split("_")[0] for name in never_clipped(program)} == {"l", "p", "y", "t", "z"}
 
 
 DOUBLES = """
