@@ -73,13 +73,14 @@ def lowering_command(args: argparse.Namespace, output: str) -> list[str]:
     command = [args.mlir]
     if args.calibration_table:
         command.append(f"--import-calibration-table=file={shlex.quote(args.calibration_table)} {asymmetric}")
+    target = f"{asymmetric} chip={shlex.quote(args.chip)}"
+    if args.quantize_table:
+        target += f" qtable={shlex.quote(args.quantize_table)}"
     if args.reconstruct:
         samples = f"dataset={shlex.quote(args.reconstruct)} input_num={args.reconstruct_num}"
-        command.append(f"--reconstruct-weights={samples} {asymmetric} chip={shlex.quote(args.chip)}")
-    lowering = f"mode={args.quantize} {asymmetric} chip={shlex.quote(args.chip)}"
-    if args.quantize_table:
-        lowering += f" qtable={shlex.quote(args.quantize_table)}"
-    return [*command, f"--convert-top-to-tpu={lowering}", "--save-weight", "-o", output]
+        command.append(f"--reconstruct-weights={samples} {target}")
+    lowering = f"--convert-top-to-tpu=mode={args.quantize} {target}"
+    return [*command, lowering, "--save-weight", "-o", output]
 
 
 def comparison_command(args: argparse.Namespace, tensors: str, reference: str) -> list[str]:

@@ -45,7 +45,11 @@ def patches(op: TensorOp, x: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Moments:
-    """Sums over columns x[K] and targets y[O], a group each: Σx xᵀ, Σy xᵀ, Σx, Σy, Σy² and their count."""
+    """Sums over columns x[K] and targets y[O], a group each: Σx xᵀ, Σy xᵀ, Σx, Σy, Σy² and their count.
+
+    They are taken about the means of the first columns that come: where values lie far from 0 and close together, sums
+    of their own squares would lose what covariances are made of.
+    """
 
     xx: np.ndarray
     yx: np.ndarray
@@ -53,6 +57,8 @@ class Moments:
     y: np.ndarray
     yy: np.ndarray
     count: int = 0
+    about: tuple[np.ndarray, np.ndarray] | None = None
+    """Columns [G, K, 1] and [G, O, 1], in float32."""
 
     @classmethod
     def zero(cls, groups: int, outputs: int, terms: int) -> "Moments":
@@ -64,6 +70,9 @@ class Moments:
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         """Add columns x[G, K, P] with their targets y[G, O, P]; products in float32, sums over samples in float64."""
+        if self.about is None:
+            self.about = x.mean(axis=2, keepdims=True), y.mean(axis=2, keepdims=True)
+        x, y = x - self.about[0], y - self.about[1]
         turned = x.swapaxes(1, 2)
         self.xx += np.matmul(x, turned)
         self.yx += np.matmul(y, turned)
@@ -72,19 +81,14 @@ class Moments:
         self.yy += np.square(y).sum(axis=2, dtype=np.float64)
         self.count += x.shape[2]
 
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(
-            self.xx + other.xx, self.yx + other.yx, self.x + other.x, self.y + other.y, self.yy + other.yy,
-            self.count + other.count,
-        )  # fmt: skip
-
     def centred(self) -> "Centred":
         """Return covariances about the means."""
         n = max(1, self.count)
         x, y = self.x / n, self.y / n
+        about = [0.0, 0.0] if self.about is None else [column[:, :, 0].astype(np.float64) for column in self.about]
         return Centred(
-            self.xx / n - x[:, :, None] * x[:, None, :], self.yx / n - y[:, :, None] * x[:, None, :], x, y,
-            self.yy / n - y * y,
+            self.xx / n - x[:, :, None] * x[:, None, :], self.yx / n - y[:, :, None] * x[:, None, :], x + about[0],
+            y + about[1], self.yy / n - y * y, self.count,
         )  # fmt: skip
 
 
@@ -97,6 +101,19 @@ class Centred:
     x: np.ndarray
     y: np.ndarray
     variance: np.ndarray
+    count: int
+
+    def __add__(self, other: "Centred") -> "Centred":
+        """Return what both have seen."""
+        n = max(1, self.count + other.count)
+        mine, theirs, both = self.count / n, other.count / n, self.count * other.count / n**2
+        x, y = other.x - self.x, other.y - self.y
+        return Centred(
+            mine * self.h + theirs * other.h + both * x[:, :, None] * x[:, None, :],
+            mine * self.c + theirs * other.c + both * y[:, :, None] * x[:, None, :],
+            mine * self.x + theirs * other.x, mine * self.y + theirs * other.y,
+            mine * self.variance + theirs * other.variance + both * np.square(y), n,
+        )  # fmt: skip
 
     def error(self, rows: np.ndarray) -> np.ndarray:
         """Return the mean squared error [G, O] of rows[G, O, K] with the best bias."""

@@ -1,13 +1,13 @@
 """One op's weight and bias, chosen from what it reads in the integer network and should give."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from xdsl.ir import SSAValue
 
-from stepdown.correction.moments import Moments, from_rows, has_moments, patches, weight_rows
-from stepdown.correction.rounding import best_ridge, best_scales, round_rows, wanted
+from stepdown.correction.moments import Centred, Moments, from_rows, has_moments, patches, weight_rows
+from stepdown.correction.rounding import RIDGES, best_scales, round_rows, wanted
 from stepdown.correction.walk import Walk
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
@@ -19,11 +19,17 @@ from stepdown.transforms.lowering.mac import channel_axis, channel_scales
 
 MAX_COLUMNS = 512
 """Output positions of a sample that are looked at; of more, evenly spaced ones."""
+_CHECKED = 4
+# One in so many of them is used to compare candidates.
+Rows = tuple[np.ndarray, np.ndarray]
+"""Real rows[G, O, K] and bias[G, O]."""
+Halves = tuple[Centred, Centred]
+"""Of the even samples, and of the odd ones."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Mean squared errors of one op's outputs, as shares of their variance: rounded to nearest, and as chosen."""
+    """Errors of one op's outputs, as shares of their power: weights rounded to nearest, and as chosen."""
 
     before: float
     after: float
@@ -45,17 +51,13 @@ def can_reconstruct(walk: Walk, op: TensorOp) -> bool:
 def reconstruct(walk: Walk, op: TensorOp, rounds: int) -> Report | None:
     """Replace the weight and the bias of `op`; None where it is none that can be.
 
-    After the first solution, `rounds` more follow in which outputs that both networks clip on the same side, by the
-    op's ReLU or by the range of its result, count as right.
+    After the first solution, up to `rounds` more follow in which outputs that both networks clip on the same side, by
+    the op's ReLU or by the range of its result, count as right, for as long as that helps samples not fitted on.
     """
     if not can_reconstruct(walk, op):
         return None
     solver = _Solver(walk, op)
-    halves = solver.moments(None)
-    for _ in range(rounds):
-        solver.solve(halves)
-        halves = solver.moments(solver.chosen)
-    report = solver.solve(halves)
+    report = solver.search(rounds)
     solver.store()
     return report
 
@@ -83,27 +85,26 @@ class _Solver:
         groups, outputs, _ = self.rows.shape
         self.bias = np.zeros((groups, outputs)) if bias is None else bias.reshape(groups, outputs).astype(np.float64)
         self.source, self.target = walk.state.params_of(op.operands[0]), walk.state.params_of(op.results[0])
-        self.chosen: tuple[np.ndarray, np.ndarray] | None = None
-        self.ridge: float | None = None
+        self.chosen: Rows | None = None
         self.integers, self.scales = np.empty(0), np.empty(0)
 
     # --- what is read and wanted
 
-    def moments(self, chosen: tuple[np.ndarray, np.ndarray] | None) -> tuple[Moments, Moments]:
-        """Return the moments over the even and the odd samples; targets clipped as `chosen` has them clipped."""
+    def moments(self, chosen: Rows | None) -> Halves:
+        """Return what the even and the odd samples show; targets clipped as `chosen` has them clipped."""
         halves = Moments.zero(*self.rows.shape), Moments.zero(*self.rows.shape)
         for sample, (read, want) in enumerate(self._columns()):
             if chosen is not None:
-                want = self._excused(want, np.matmul(chosen[0].astype(np.float32), read) + _column(chosen[1]))
+                want = self._excused(want, _outputs(chosen, read))
             halves[sample % 2].add(read, want)
-        return halves
+        return halves[0].centred(), halves[1].centred()
 
-    def _columns(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _columns(self, stride: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield, by sample, what the op reads in the integer network [G, K, P] and what it gives in the float one."""
         rows, bias = self.rows.astype(np.float32), _column(self.bias)
         for sample in self.walk.samples:
             read = patches(self.op, self.walk.quantised_of(self.op.operands[0], sample))
-            step = -(-read.shape[2] // MAX_COLUMNS)
+            step = min(-(-read.shape[2] // MAX_COLUMNS) * stride, read.shape[2])
             at = slice(sample % step, None, step)
             plain = patches(self.op, self.walk.float_of(self.op.operands[0], sample))[:, :, at]
             yield np.ascontiguousarray(read[:, :, at]), np.matmul(rows, plain) + bias
@@ -123,21 +124,57 @@ class _Solver:
 
     # --- solving
 
-    def solve(self, halves: tuple[Moments, Moments]) -> Report:
-        """Choose integers, scales and bias for the targets of `halves`."""
-        seen = (halves[0] + halves[1]).centred()
-        if self.ridge is None:
-            self.ridge = best_ridge(self.rows, (halves[0].centred(), halves[1].centred()))
-        ridge = self.ridge
+    def search(self, rounds: int) -> Report:
+        """Choose integers, scales and bias."""
+        halves = self.moments(None)
+        nearest = self._nearest(halves)
+        ridge, least = self._best_ridge(halves)
+        self._solve(halves, ridge)
+        for _ in range(rounds):
+            halves = self.moments(self.chosen)
+            again, error = self._best_ridge(halves)
+            if error >= least:
+                break
+            ridge, least = again, error
+            self._solve(halves, ridge)
+        assert self.chosen is not None
+        before, after = self._errors([[nearest, self.chosen]] * 2)
+        return Report(float(before), float(after), ridge)
+
+    def _best_ridge(self, halves: Halves) -> tuple[float, float]:
+        """Return the ridge whose rows, found on one half of the samples, have the least error on the other; and it."""
+        fitted = [[_with_bias(wanted(self.rows, h, r).rows, h) for r in RIDGES] for h in halves]
+        errors = self._errors(fitted[::-1])
+        best = int(errors.argmin())
+        return RIDGES[best], float(errors[best])
+
+    def _errors(self, tried: Sequence[Sequence[Rows]]) -> np.ndarray:
+        """Return the errors of the op's clipped outputs by candidate; `tried` on the even samples, and on the odd ones.
+
+        Every sample counts by its own power, so that one with large values does not decide for all: a sample's error is
+        divided by its power and the samples' mean power together.
+        """
+        low, high = self._bounds()
+        errors, powers = [], []
+        for sample, (read, want) in enumerate(self._columns(_CHECKED)):
+            want = np.clip(want, low, high)
+            powers.append(np.square(want).mean(dtype=np.float64))
+            got = (np.clip(_outputs(rows, read), low, high) for rows in tried[sample % 2])
+            errors.append([np.square(g - want).mean(dtype=np.float64) for g in got])
+        shares = 1 / np.maximum(np.array(powers) + np.mean(powers), np.finfo(np.float32).tiny)
+        return np.asarray(2 * (np.array(errors) * shares[:, None]).mean(axis=0))
+
+    def _solve(self, halves: Halves, ridge: float) -> None:
+        seen = halves[0] + halves[1]
         problem = wanted(self.rows, seen, ridge)
         self.scales = best_scales(problem, self._scales(problem.rows))
         self.integers = round_rows(problem, self.scales)
-        real = self.integers * self.scales[:, :, None]
-        self.chosen = real, seen.y - np.matmul(real, seen.x[:, :, None])[:, :, 0]
-        nearest = self._scales(self.rows)[:, :, None]
-        total = max(float(seen.variance.sum()), 1e-30)
-        before = float(seen.error(np.rint(self.rows / nearest) * nearest).sum()) / total
-        return Report(before, float(seen.error(real).sum()) / total, ridge)
+        self.chosen = _with_bias(self.integers * self.scales[:, :, None], seen)
+
+    def _nearest(self, halves: Halves) -> Rows:
+        """Return the weight rounded to nearest as lowering does, and the bias that makes the means right."""
+        scales = self._scales(self.rows)[:, :, None]
+        return _with_bias(np.rint(self.rows / scales) * scales, halves[0] + halves[1])
 
     def _scales(self, rows: np.ndarray) -> np.ndarray:
         """Return the scale [G, O] that lowering would give each row."""
@@ -146,11 +183,8 @@ class _Solver:
         return flat.astype(np.float64).reshape(groups, outputs)
 
     def correct_bias(self) -> float:
-        """Keep the weight, rounded to nearest as lowering does, and change the bias alone."""
-        halves = self.moments(None)
-        seen, scales = (halves[0] + halves[1]).centred(), self._scales(self.rows)[:, :, None]
-        real = np.rint(self.rows / scales) * scales
-        bias = seen.y - np.matmul(real, seen.x[:, :, None])[:, :, 0]
+        """Keep the weight, rounded to nearest, and change the bias alone."""
+        _, bias = self._nearest(self.moments(None))
         self._store_bias(bias)
         return float(np.abs(bias - self.bias).max()) / float(self.target.scale)  # type: ignore[arg-type]
 
@@ -180,6 +214,16 @@ def add_weight(top: Program, op: TensorOp, key: str, array: np.ndarray, element:
     made = Weight.of(key, tensor(array.shape, element))
     top.block.insert_op_before(made, op)
     return made.results[0]
+
+
+def _with_bias(rows: np.ndarray, seen: Centred) -> Rows:
+    """Return rows with the bias that makes the means of their outputs those of the targets."""
+    return rows, seen.y - np.matmul(rows, seen.x[:, :, None])[:, :, 0]
+
+
+def _outputs(rows: Rows, read: np.ndarray) -> np.ndarray:
+    """Return the outputs [G, O, P] for columns [G, K, P]."""
+    return np.asarray(np.matmul(rows[0].astype(np.float32), read) + _column(rows[1]))
 
 
 def _column(values: np.ndarray) -> np.ndarray:

@@ -40,20 +40,10 @@ def wanted(rows: np.ndarray, seen: Centred, ridge: float) -> Problem:
 
     The minimum over T of ‖y − T x‖² + ridge · Σ d (t − w)², d the variance of a column (with a floor).
     """
-    held = ridge * _diagonal(seen.h)
+    held = ridge * _diagonal(seen.h) + _lost(seen.h)
     h = seen.h + _embedded(held)
     right = seen.c + rows * held[:, None, :]
     return Problem(np.linalg.solve(h, right.swapaxes(1, 2)).swapaxes(1, 2), h)
-
-
-def best_ridge(rows: np.ndarray, halves: tuple[Centred, Centred]) -> float:
-    """Return the ridge whose rows, found on one half of the samples, have the least error on the other."""
-
-    def missed(ridge: float) -> float:
-        tried = ((halves[i], halves[1 - i]) for i in range(2))
-        return sum(float(unseen.error(wanted(rows, seen, ridge).rows).sum()) for seen, unseen in tried)
-
-    return min(RIDGES, key=missed)
 
 
 def round_rows(problem: Problem, scales: np.ndarray) -> np.ndarray:
@@ -127,6 +117,11 @@ def _diagonal(h: np.ndarray) -> np.ndarray:
     diagonal = np.einsum("gkk->gk", h)
     mean = diagonal.mean(axis=1, keepdims=True)
     return np.maximum(diagonal, _FLOOR * mean) + np.where(mean > 0, _FLOOR * mean, 1.0)
+
+
+def _lost(h: np.ndarray) -> np.ndarray:
+    """Return a bound [G, 1] of what float32 products add to the eigenvalues of h, so that h with it is positive."""
+    return np.asarray(np.finfo(np.float32).eps * np.einsum("gkk->g", h)[:, None])
 
 
 def _embedded(diagonal: np.ndarray) -> np.ndarray:

@@ -15,27 +15,29 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none
 from stepdown.numerics.quantize import QuantParams, dequantize
 from stepdown.runtimes.interpreter import load_weight, run_op
-from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
+from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu, read_qtable
 from stepdown.transforms.lowering.builder import Lowering
 
 Visit = Callable[["Walk", TensorOp], None]
 
 
 class Walk:
-    """One walk over the ops of `top`; `visit` sees each op before it is lowered, and may change its weights."""
+    """One walk over the ops of `top`; `visit` sees each op before it is lowered, and may change its weights.
+
+    Ops to which the lowering's qtable gives another mode than INT8 are not shown to `visit`.
+    """
 
     def __init__(
         self, top: Program, lowering: ConvertTopToTpu, arguments: Sequence[dict[SSAValue, np.ndarray]]
     ) -> None:
         self.top, self._lowering, self._arguments = top, lowering, arguments
-        self.state = self._fresh_state()
+        chip = load_chip(lowering.chip)
+        self._modes = read_qtable(lowering.qtable, top, chip) if lowering.qtable else {}
+        self.state = Lowering.start(top, chip, lowering.asymmetric)
         self._alias: dict[SSAValue, SSAValue] = dict(zip(self.state.program.block.args, top.block.args, strict=True))
         self._constants: dict[SSAValue, np.ndarray] = {}
         self._done = 0
         self._last = {v: op for op in top.ops for v in (*op.operands, *op.results)} | dict.fromkeys(top.results)
-
-    def _fresh_state(self) -> Lowering:
-        return Lowering.start(self.top, load_chip(self._lowering.chip), self._lowering.asymmetric)
 
     @property
     def samples(self) -> range:
@@ -51,8 +53,9 @@ class Walk:
                 if op.name in ("top.Weight", "top.None"):
                     continue
                 self._run_float(op)
-                visit(self, op)
-                self._lowering.lower_op(self.state, op, {})
+                if self._modes.get(op.tensor_name, "INT8") == "INT8":
+                    visit(self, op)
+                self._lowering.lower_op(self.state, op, self._modes)
                 self._run_new()
                 self._free(op)
 

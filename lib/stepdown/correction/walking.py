@@ -15,7 +15,7 @@ from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
 @dataclass(frozen=True)
 class WalkingPass(Pass):
-    """A pass that changes one op after the other; chip and symmetry are those of the lowering that will follow."""
+    """A pass that changes one op after the other; chip, symmetry and qtable are those of the lowering that follows."""
 
     dataset: str = ""
     data_list: str = ""
@@ -23,6 +23,7 @@ class WalkingPass(Pass):
     seed: int = 0
     chip: str = ""
     asymmetric: bool = False
+    qtable: str = ""
 
     required: ClassVar[tuple[str, ...]] = ("chip",)
 
@@ -36,7 +37,7 @@ class WalkingPass(Pass):
             fix = "put --import-calibration-table='file=… asymmetric=…' before it"
             raise InputError(f"--{self.pass_name()} needs a calibrated module", program.path, fix)
         samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
-        Walk(program, ConvertTopToTpu("INT8", self.chip, self.asymmetric), samples).run(self._visit)
+        Walk(program, ConvertTopToTpu("INT8", self.chip, self.asymmetric, self.qtable), samples).run(self._visit)
 
     def _visit(self, walk: Walk, op: TensorOp) -> None:
         if told := self.change(walk, op):

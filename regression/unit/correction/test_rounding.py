@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from stepdown.correction.moments import Moments
-from stepdown.correction.rounding import Problem, best_ridge, best_scales, round_rows, wanted
+from stepdown.correction.moments import Centred, Moments
+from stepdown.correction.rounding import RIDGES, Problem, best_scales, round_rows, wanted
 
 
 def random_problem(groups: int, outputs: int, terms: int) -> Problem:
@@ -56,12 +56,37 @@ def test_scales_shrink_where_one_weight_is_far_out_and_hardly_read() -> None:
 def test_wanted_rows_undo_a_known_gain_of_what_is_read() -> None:
     rng = np.random.default_rng(3)
     rows, x = rng.normal(size=(1, 2, 5)), rng.normal(size=(1, 5, 400)) + 2
-    halves = Moments.zero(1, 2, 5), Moments.zero(1, 2, 5)
-    for half, at in zip(halves, (slice(200), slice(200, None)), strict=True):
-        half.add(1.1 * x[:, :, at], rows @ x[:, :, at] + 4)
-    seen = (halves[0] + halves[1]).centred()
-    ridge = best_ridge(rows, (halves[0].centred(), halves[1].centred()))
-    found = wanted(rows, seen, ridge).rows
-    assert ridge == 1e-3
+    moments = Moments.zero(1, 2, 5)
+    moments.add(1.1 * x, rows @ x + 4)
+    seen = moments.centred()
+    found = wanted(rows, seen, RIDGES[0]).rows
     assert np.allclose(found, rows / 1.1, atol=2e-3)
     assert seen.error(rows / 1.1).max() < 1e-6 < seen.error(rows).min()
+
+
+def seen_of(x: np.ndarray, y: np.ndarray) -> Centred:
+    moments = Moments.zero(x.shape[0], y.shape[1], x.shape[1])
+    for at in range(0, x.shape[2], 50):
+        moments.add(x[:, :, at : at + 50], y[:, :, at : at + 50])
+    return moments.centred()
+
+
+def test_two_parts_are_seen_as_their_whole_is() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 3, 400)) + 1, rng.normal(size=(2, 5, 400)) - 2
+    whole, parts = seen_of(x, y), seen_of(x[:, :, :150], y[:, :, :150]) + seen_of(x[:, :, 150:], y[:, :, 150:])
+    assert np.allclose(whole.h[1], np.cov(x[1], bias=True))
+    for name in ("h", "c", "x", "y", "variance", "count"):
+        assert np.allclose(getattr(whole, name), getattr(parts, name)), name
+
+
+def test_channels_that_hardly_change_far_from_zero_can_be_solved() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(1, 40, 400)).astype(np.float32)
+    x[:, 10:] = 100 + 1e-4 * x[:, 10:]
+    rows = rng.normal(size=(1, 6, 40)).astype(np.float32)
+    seen = seen_of(x, np.matmul(rows, x))
+    problem = wanted(rows, seen, RIDGES[0])
+    found = round_rows(problem, np.abs(rows).max(axis=2) / 127)
+    assert np.linalg.eigvalsh(problem.h).min() > 0
+    assert np.isfinite(found).all() and np.allclose(problem.rows, rows, atol=0.01)
