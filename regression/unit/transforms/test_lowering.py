@@ -1,9 +1,12 @@
 """Every op of the registry, lowered in every mode: the TPU program agrees with the op's float meaning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from xdsl.dialects.func import ReturnOp
 
+from stepdown.chips import load_chip
 from stepdown.dialects.op import Kind
 from stepdown.dialects.program import Program, State, read_program
 from stepdown.dialects.top import TOP_OPS
@@ -229,22 +232,10 @@ def test_a_qtable_makes_a_float_island(tmp_path):
 
 def test_what_a_chip_lacks_is_refused(tmp_path):
     chip = tmp_path / "plain.toml"
-    text = (MINIMAL_CHIP).replace("asymmetric = true", "asymmetric = false")
-    chip.write_text(text)
+    plain = replace(load_chip("bm1684x"), name="plain", modes=("INT8",), asymmetric=False, macs_per_cycle={"INT8": 1})
+    chip.write_text(plain.to_toml())
     arrays, attributes = example_of("Relu")
     with pytest.raises(UnsupportedModel, match="no mode F16"):
         ConvertTopToTpu(mode="F16", chip=str(chip)).run(program_of("Relu", arrays, attributes))
     with pytest.raises(StepError, match="zero points"):
         ConvertTopToTpu(mode="INT8", chip=str(chip), asymmetric=True).run(program_of("Relu", arrays, attributes))
-
-
-MINIMAL_CHIP = """
-name = "plain"
-kind = "npu"
-engine = "lanes"
-profile = "tosa"
-modes = ["INT8"]
-asymmetric = true
-[sources]
-modes = "assumption: a chip for this test"
-"""
