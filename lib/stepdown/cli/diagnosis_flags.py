@@ -163,11 +163,11 @@ def checked_modes(text: str, chip: "Chip") -> list[str]:
     Raises:
         InputError: the chip lacks one of them, or cannot do INT8.
     """
-    best = next((mode for mode in ("F16", "BF16") if mode in chip.modes), "F32")
+    best = next((mode for mode in ("F16", "BF16") if mode in chip.op_modes), "F32")
     modes = listed(text) or list(dict.fromkeys(["INT8", best, "F32"]))
     for mode in modes:
-        if mode not in chip.modes:
-            raise InputError(f"chip {chip.name} has no mode {mode}", "--modes", f"choose {', '.join(chip.modes)}")
+        if mode not in chip.op_modes:
+            raise InputError(f"chip {chip.name} has no mode {mode}", "--modes", f"choose {', '.join(chip.op_modes)}")
     if "INT8" not in modes:
         raise InputError("does not name INT8", "--modes", "name the modes to choose from, INT8 among them")
     return modes

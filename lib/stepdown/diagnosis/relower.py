@@ -41,7 +41,7 @@ class Recipe:
     def best_float(self) -> str:
         """The narrowest float mode that the chip has, F16 before BF16."""
         chip: Chip = load_chip(self.chip)
-        return next(mode for mode in FLOAT_MODES if mode in chip.modes)
+        return next(mode for mode in FLOAT_MODES if mode in chip.op_modes)
 
     def changed(self, rows: Mapping[str, Row], modes: Mapping[str, str]) -> "Recipe":
         """Return the recipe with some rows and modes replaced."""

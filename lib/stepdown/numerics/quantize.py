@@ -36,9 +36,9 @@ class QuantParams:
         return RANGES[self.type]
 
 
-def symmetric(threshold: float, minimum: float) -> QuantParams:
-    """Return the parameters of a tensor in [−threshold, threshold], u8 where nothing is below zero."""
-    if minimum >= 0:
+def symmetric(threshold: float, minimum: float, unsigned: bool = True) -> QuantParams:
+    """Return the parameters of a tensor in [−threshold, threshold], u8 where nothing is below zero and `unsigned`."""
+    if minimum >= 0 and unsigned:
         return QuantParams(_scale(threshold, 255), 0, "u8")
     return QuantParams(_scale(threshold, 127), 0, "i8")
 

@@ -98,7 +98,7 @@ def read_qtable(path: str, program: Program, chip: Chip) -> dict[str, str]:
         name, mode = words[0].strip(), words[1]
         if name not in known:
             raise InputError(f"the model has no op '{name}'", f"{path}:{number}", closest(name, known))
-        if mode not in chip.modes:
-            raise InputError(f"mode is '{mode}', want one of {', '.join(chip.modes)}", f"{path}:{number}")
+        if mode not in chip.op_modes:
+            raise InputError(f"mode is '{mode}', want one of {', '.join(chip.op_modes)}", f"{path}:{number}")
         modes[name] = mode
     return modes

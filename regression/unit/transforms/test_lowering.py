@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from xdsl.dialects.func import ReturnOp
 
-from stepdown.chips import load_chip
+from stepdown.chips import chip_names, load_chip
 from stepdown.dialects.op import Kind
 from stepdown.dialects.program import Program, State, read_program
 from stepdown.dialects.top import TOP_OPS
@@ -20,6 +20,14 @@ from stepdown.runtimes.runner import RunnerOptions
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
 MODES = ["F32", "F16", "BF16", "INT8", "INT8 asymmetric"]
+CHIPS = [load_chip(name) for name in chip_names()]
+TARGETS = [
+    (mode, chip.name)
+    for chip in CHIPS
+    for mode in MODES
+    if mode.split()[0] in chip.modes and (chip.asymmetric or "asymmetric" not in mode)
+]
+INT8_TARGETS = [target for target in TARGETS if target[0] == "INT8"]
 # Relative error, in the 2-norm, that the format's own resolution explains on the examples.
 BOUNDS = {"F32": 1e-6, "F16": 4e-3, "BF16": 3e-2, "INT8": 6e-2, "INT8 asymmetric": 6e-2}
 OPS = [name for name, op in TOP_OPS.items() if op.kind is not Kind.SOURCE]
@@ -81,8 +89,8 @@ def feed(arrays, program):
     return dict(zip([s.name for s in MlirRunner(program).inputs()], given, strict=False))
 
 
-def lower(program, mode):
-    ConvertTopToTpu(mode=mode.split()[0], chip="bm1684x", asymmetric="asym" in mode).run(program)
+def lower(program, mode, chip="bm1684x"):
+    ConvertTopToTpu(mode=mode.split()[0], chip=chip, asymmetric="asym" in mode).run(program)
 
 
 def relative_error(actual, wanted):
@@ -98,15 +106,15 @@ def seen(runner, tensors, name):
     return (stored.astype(np.float32) - info.zero_point) * np.float32(info.scale)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "chip"), TARGETS)
 @pytest.mark.parametrize("name", OPS)
-def test_every_op_in_every_mode(name, mode, tmp_path):
+def test_every_op_in_every_mode(name, mode, chip, tmp_path):
     arrays, attributes = example_of(name)
     top, lowered = (program_of(name, arrays, attributes) for _ in range(2))
     given = feed(arrays, top)
     if "INT8" in mode:
         calibrate(lowered, MlirRunner(top).run(given, "all"))
-    lower(lowered, mode)
+    lower(lowered, mode, chip)
     path = tmp_path / "one.mlir"
     lowered.write(path)
     runner = MlirRunner(read_program(path))

@@ -53,7 +53,7 @@ class TpuOp(TensorOp):
         low, high = params.bounds
         if getattr(self, "do_relu", False):
             limit: float = self.relu_limit  # type: ignore[attr-defined]
-            if getattr(self, "rounding", "single") != "single":
+            if getattr(self, "rounding", "single") in ("double", "away"):
                 return activation_bounds(params, 0.0, limit if limit >= 0 else None)
             low = max(low, params.zero_point)
             if limit >= 0:

@@ -1,11 +1,13 @@
 """Ops that only the TPU dialect has: changes of type and scale, and tables."""
 
 import numpy as np
+from xdsl.utils.exceptions import VerifyException
 
-from stepdown.dialects.fields import Int, Str
+from stepdown.dialects.fields import Float, Int, Str
 from stepdown.dialects.op import Arrays, Kind
 from stepdown.dialects.tpu.base import TpuOp, centred, rounded
 from stepdown.dialects.types import Shape, quant_of
+from stepdown.numerics.float_scale import rescale_by_float
 from stepdown.numerics.quantize import dequantize, quantize
 from stepdown.numerics.rescale import rescale
 from stepdown.numerics.tflite.tables import quantize_away
@@ -40,18 +42,28 @@ class Convert(OneToOne):
 
 
 class Rescale(OneToOne):
-    """Another scale and zero point for the same values, with integers."""
+    """Another scale and zero point for the same values: by integers, or a float32 `scale` where `rounding` is float."""
 
     name = "tpu.Rescale"
-    multiplier = Int()
-    shift = Int()
-    rounding = Str("single", choices=("single", "double"))
+    multiplier = Int(0)
+    shift = Int(0)
+    scale = Float(0.0)
+    rounding = Str("single", choices=("single", "double", "float"))
+
+    def check_fields(self) -> None:
+        """Check the attributes, and that those are there by which it rescales."""
+        super().check_fields()
+        for name in ("scale",) if self.rounding == "float" else ("multiplier", "shift"):
+            if name not in self.attributes:
+                raise VerifyException(f"attribute {name} is missing, want {self.fields[name].expected}")
 
     def run(self, input: np.ndarray) -> Arrays:
         """Return saturate(rescale(x − zp))."""
         x = centred(input, self.params(0), np.int32)
-        zero_point = self.result_params.zero_point
-        return [rescale(x, self.multiplier, self.shift, zero_point, self.bounds(), self.result_dtype, self.rounding)]
+        zero_point, bounds, dtype = self.result_params.zero_point, self.bounds(), self.result_dtype
+        if self.rounding == "float":
+            return [rescale_by_float(x, self.scale, zero_point, bounds, dtype)]
+        return [rescale(x, self.multiplier, self.shift, zero_point, bounds, dtype, self.rounding)]
 
 
 class Lut(OneToOne):

@@ -13,6 +13,7 @@ from stepdown.dialects.tpu.base import TpuOp, centred
 from stepdown.dialects.types import is_none, shape_of, storage_of, tensor
 from stepdown.numerics.accumulate import correctly_rounded, exact_dtype, sum_bound
 from stepdown.numerics.convolve import pad_spatial, windows
+from stepdown.numerics.float_scale import rescale_by_float
 from stepdown.numerics.floats import ROUND
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import rescale
@@ -25,9 +26,10 @@ class MacOp(TpuOp):
     Quantised, it has two more operands: `multiplier` (i32) and `shift` (i8), one a channel, and its bias is i32 in
     units of input scale × weight scale. `rounding` is double in networks that TensorFlow Lite quantised, or
     away: then `multiplier` holds real scales (f64), there is no shift, and products are rounded half away from zero.
+    Where it is float, `multiplier` holds float32 scales, and there is no shift (`numerics.float_scale`).
     """
 
-    rounding = Str("single", choices=("single", "double", "away"))
+    rounding = Str("single", choices=("single", "double", "away", "float"))
 
     def infer(self) -> list[Attribute]:
         """Return the result types, from the operands that the TOP op has."""
@@ -45,15 +47,18 @@ class MacOp(TpuOp):
         total = _wrapped(total)
         if bias is not None:
             total += bias.reshape(along)
+        zero_point = self.result_params.zero_point
+        if self.rounding == "float":
+            factors = multiplier.reshape(along)
+            return [rescale_by_float(total, factors, zero_point, self.bounds(), self.result_dtype)]
         if self.rounding == "away":
-            scaled = round_away(total * multiplier.reshape(along)) + self.result_params.zero_point
+            scaled = round_away(total * multiplier.reshape(along)) + zero_point
             return [np.clip(scaled, *self.bounds()).astype(self.result_dtype)]
         scales = (
             (multiplier.reshape(along), shift.reshape(along))
             if multiplier.size > 1
             else (multiplier.item(), shift.item())
         )
-        zero_point = self.result_params.zero_point
         return [rescale(total, *scales, zero_point, self.bounds(), self.result_dtype, self.rounding)]
 
     def run_rounded(self, *inputs: Any) -> Arrays:

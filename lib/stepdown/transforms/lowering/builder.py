@@ -24,9 +24,12 @@ from stepdown.dialects.top.source import Weight
 from stepdown.dialects.tpu import TPU_OPS, Convert, Lut, Rescale
 from stepdown.dialects.types import NONE, is_none, is_real, quant_of, range_of, shape_of, storage_of, tensor
 from stepdown.errors import InputError
+from stepdown.numerics.float_scale import float_scales
 from stepdown.numerics.floats import bf16_bits, round_bf16
 from stepdown.numerics.quantize import QuantParams, asymmetric, dequantize, quantize, symmetric
 from stepdown.numerics.rescale import multiplier_shift
+
+_STORED_AS = {np.dtype(np.int8): "i8", np.dtype(np.int32): "i32", np.dtype(np.float32): "f32"}
 
 Element = str | QuantParams
 """A storage name, or the parameters of a quantised tensor."""
@@ -74,6 +77,11 @@ class Lowering:
 
     # --- types
 
+    @property
+    def float_scale(self) -> bool:
+        """Whether integers are brought to another scale by a float32 factor, as profile `float_scale` says."""
+        return self.chip is not None and self.chip.profile == "float_scale"
+
     def params(self, value: SSAValue) -> QuantParams | None:
         """Return the parameters a TOP value is quantised with: those of its type, its constant or calibrated range."""
         if given := quant_of(value):
@@ -85,7 +93,9 @@ class Lowering:
             low, high = observed.minimum, observed.maximum
         else:
             return None
-        return asymmetric(low, high) if self.asymmetric else symmetric(max(abs(low), abs(high)), low)
+        if self.asymmetric:
+            return asymmetric(low, high)
+        return symmetric(max(abs(low), abs(high)), low, self.chip is None or self.chip.unsigned_activations)
 
     def params_of(self, value: SSAValue) -> QuantParams:
         """Return the parameters of a TOP value; the type its op made it in where that is quantised.
@@ -156,7 +166,7 @@ class Lowering:
             array = bf16_bits(round_bf16(array))
         key = self.program.weights.free_key(key, array)
         self.program.weights[key] = array
-        kind = element if element is not None else {np.dtype(np.int8): "i8", np.dtype(np.int32): "i32"}[array.dtype]
+        kind = element if element is not None else _STORED_AS[array.dtype]
         cls = TPU_OPS["Weight"]
         attributes = {"key": cls.fields["key"].encode(key)}
         return self.program.add(
@@ -201,18 +211,22 @@ class Lowering:
     def _rescale(self, source: SSAValue, target: QuantParams) -> SSAValue:
         params = quant_of(source)
         assert params is not None
-        multiplier, shift = multiplier_shift(float(params.scale) / float(target.scale))  # type: ignore[arg-type]
+        factor = float(params.scale) / float(target.scale)  # type: ignore[arg-type]
         name = self._free_name(f"{value_name(source)}_rescaled")
         op = Rescale.create(
             operands=[source],
             result_types=[tensor(shape_of(source), target)],
-            attributes={
-                "multiplier": Rescale.fields["multiplier"].encode(multiplier),
-                "shift": Rescale.fields["shift"].encode(shift),
-            },
+            attributes={key: Rescale.fields[key].encode(v) for key, v in self._rescaling(factor).items()},
             location=location([name], internal=True, layouts=[layout_of(source)]),
         )
         return self.program.add(op)
+
+    def _rescaling(self, factor: float) -> dict[str, Any]:
+        """Return the attributes of a Rescale by `factor`."""
+        if self.float_scale:
+            return {"scale": float_scales([factor]).item(), "rounding": "float"}
+        multiplier, shift = multiplier_shift(factor)
+        return {"multiplier": multiplier, "shift": shift}
 
     def _cast(self, value: SSAValue, source: SSAValue, element: Element) -> SSAValue:
         """Convert; the quantised tensor has the plain name, the float one `NAME_<type>`."""

@@ -1,4 +1,4 @@
-"""Lowering to INT8, by kind (profile `tosa`)."""
+"""Lowering to INT8, by kind (profiles `tosa` and `float_scale`)."""
 
 from collections.abc import Callable
 
@@ -11,6 +11,7 @@ from stepdown.dialects.tpu import INTEGER_OPS, Lut, has_integer_code
 from stepdown.dialects.tpu.elementwise import AverageOp, MoveOp, PickOp, ProductOp, SumOp, SumReduceOp
 from stepdown.dialects.types import is_none, is_real, quant_of, range_of, shape_of
 from stepdown.errors import UnsupportedModel
+from stepdown.numerics.float_scale import float_scales
 from stepdown.numerics.quantize import QuantParams, dequantize, quantize
 from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT, multipliers_shifts
 from stepdown.transforms.lowering.builder import Lowering, element_for
@@ -69,6 +70,11 @@ def _lower_lookup(state: Lowering, op: TensorOp) -> None:
 
 def _lower_sum(state: Lowering, op: TensorOp) -> None:
     params, target = _sides(state, op)
+    if state.float_scale:
+        common = max(_scale(p) for p in params)
+        scales = [*(_scale(p) / common for p in params), common / _scale(target)]
+        _emit_scaled(state, op, params, scales, target)
+        return
     common = 2 * max(_scale(p) for p in params)
     output = common / (2.0**ELTWISE_LEFT_SHIFT * _scale(target))
     _emit_scaled(state, op, params, [*(_scale(p) / common for p in params), output], target)
@@ -130,8 +136,12 @@ def _emit_scaled(
 ) -> None:
     """Append the twin of `op` over its quantised operands, with its rescales as attributes."""
     operands = [state.get(v, p) for v, p in zip(op.operands, params, strict=True)]
+    name = type(op).__name__
+    if state.float_scale:
+        state.emit(name, op, operands, [target], scales=float_scales(scales), rounding="float")
+        return
     multipliers, shifts = multipliers_shifts(scales)
-    state.emit(type(op).__name__, op, operands, [target], multipliers=multipliers, shifts=shifts)
+    state.emit(name, op, operands, [target], multipliers=multipliers, shifts=shifts)
 
 
 def _scale(params: QuantParams) -> float:

@@ -8,6 +8,7 @@ from stepdown.dialects.top.mac import Conv, ConvTranspose
 from stepdown.dialects.types import is_none, quant_of
 from stepdown.errors import UnsupportedModel
 from stepdown.numerics.accumulate import ACCUMULATOR_MAX
+from stepdown.numerics.float_scale import float_scales
 from stepdown.numerics.quantize import QuantParams, quantize_weight, weight_scales
 from stepdown.numerics.rescale import multipliers_shifts
 from stepdown.transforms.lowering.builder import Lowering
@@ -29,16 +30,22 @@ def lower_mac(state: Lowering, op: TensorOp) -> None:
         right, scales = _weight(state, op, weight, bias, source)
     input_scale = float(source.scale)  # type: ignore[arg-type]
     accumulator_scales = scales.astype(np.float64) * input_scale
-    multipliers, shifts = multipliers_shifts(accumulator_scales / float(target.scale))  # type: ignore[arg-type]
     name = op.tensor_name
     operands = [
         state.get(op.operands[0], source),
         right,
         state.none if bias is None else state.weight(f"{name}_bias_i32", _stored_bias(state, op, accumulator_scales)),
-        state.weight(f"{name}_multiplier", multipliers),
-        state.weight(f"{name}_shift", shifts),
+        *_rescale(state, name, accumulator_scales / float(target.scale)),  # type: ignore[arg-type]
     ]
-    state.emit(type(op).__name__, op, operands, [target])
+    state.emit(type(op).__name__, op, operands, [target], **({"rounding": "float"} if state.float_scale else {}))
+
+
+def _rescale(state: Lowering, name: str, factors: np.ndarray) -> list[SSAValue]:
+    """Append the constants that bring sums to the result's scale, by `factors`: one a channel, or one in all."""
+    if state.float_scale:
+        return [state.weight(f"{name}_multiplier", float_scales(factors)), state.none]
+    multipliers, shifts = multipliers_shifts(factors)
+    return [state.weight(f"{name}_multiplier", multipliers), state.weight(f"{name}_shift", shifts)]
 
 
 def _bias(state: Lowering, op: TensorOp) -> np.ndarray | None:
@@ -68,6 +75,8 @@ def _weight(
     """
     axis = channel_axis(op, weight)
     scales = channel_scales(weight, bias, axis, source)
+    if state.chip is not None:
+        scales = shared_scales(scales, op.group if isinstance(op, Conv) else 1, state.chip.channels_per_scale)
     quantized = quantize_weight(weight, scales, axis)
     _check_accumulator(op, quantized, axis, source)
     key = value_name(op.operands[1])
@@ -86,6 +95,18 @@ def channel_scales(weight: np.ndarray, bias: np.ndarray | None, axis: int, sourc
         return scales
     needed = np.abs(bias).reshape(-1, len(scales)).max(axis=0) / (float(source.scale) * BIAS_MAX)  # type: ignore[arg-type]
     return np.maximum(scales, np.nextafter(needed.astype(np.float32), np.float32(np.inf)))
+
+
+def shared_scales(scales: np.ndarray, groups: int, together: int) -> np.ndarray:
+    """Return the scales[C] of channels, each raised to the largest among those that share one with it.
+
+    `together` neighbouring channels of a group share one, all channels where it is 0.
+    """
+    if together == 0:
+        return np.full_like(scales, scales.max(initial=0.0))
+    rows = scales.reshape(groups, -1)
+    largest = np.maximum.reduceat(rows, range(0, rows.shape[1], together), axis=1)
+    return np.asarray(np.repeat(largest, together, axis=1)[:, : rows.shape[1]].reshape(-1))
 
 
 def _given_weight(
