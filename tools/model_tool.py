@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # PYTHON_ARGCOMPLETE_OK
-"""Show, draw and compare model files; see `model_tool.py --help`."""
+"""Show, draw, compare, combine and strip model files; see `model_tool.py --help`."""
 
 import sys
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepdown.cli.model_tool_open import KINDS, check_file, kind_of, open_outline, open_program
+from stepdown.cli.model_tool_open import KINDS, MODEL_FILE_SUFFIX, check_file, kind_of, open_outline, open_program
 from stepdown.errors import InputError, StepError
 
 if TYPE_CHECKING:
@@ -33,10 +33,14 @@ def report_of(args: argparse.Namespace) -> Report:
     check_file(args.info)
     if Path(args.info).suffix in KINDS:
         return model_report(args)
+    if args.input_shapes:
+        raise InputError("has no meaning for this file", "--input_shapes")
+    if Path(args.info).suffix == MODEL_FILE_SUFFIX:
+        from stepdown.cli.model_tool_bmodel import bmodel_report
+
+        return bmodel_report(args.info, args.verbose)
     from stepdown.cli.model_tool_tables import tensors_or_table
 
-    if args.input_shapes:
-        raise InputError("has no meaning for a file that is no model", "--input_shapes")
     return tensors_or_table(args.info, args.verbose)
 
 

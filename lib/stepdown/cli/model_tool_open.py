@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Shapes = Sequence[tuple[int, ...]]
+MODEL_FILE_SUFFIX = ".bmodel"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def kind_of(path: str) -> Kind:
     """
     check_file(path)
     kind = KINDS.get(Path(path).suffix)
+    if path.endswith(MODEL_FILE_SUFFIX):
+        raise InputError("holds commands and no graph", path, "give the .mlir file that it was made from")
     if kind is None:
         raise InputError("not a model we read", path, f"give a file ending in {', '.join(KINDS)}")
     return kind

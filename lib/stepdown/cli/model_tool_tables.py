@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stepdown.cli.model_tool_open import KINDS
+from stepdown.cli.model_tool_open import KINDS, MODEL_FILE_SUFFIX
 from stepdown.errors import InputError
 
 Report = dict[str, Any]
@@ -23,7 +23,9 @@ def tensors_or_table(path: str, verbose: bool) -> Report:
         return npz_report(path, verbose)
     if suffix and not path.endswith("table") and suffix != ".txt":
         raise InputError(
-            "not a kind of file we know", path, f"give {', '.join(KINDS)}, .npz, a calibration table or qtable"
+            "not a kind of file we know",
+            path,
+            f"give {', '.join((*KINDS, MODEL_FILE_SUFFIX))}, .npz, a calibration table or qtable",
         )
     return table_report(path, verbose)
 

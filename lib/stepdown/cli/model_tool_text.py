@@ -18,23 +18,23 @@ def _section(key: str, value: Any) -> Iterator[str]:
     elif isinstance(value, Mapping):
         yield from _facts(key, value)
     else:
-        yield f"{_title(key)}: {_text(value)}"
+        yield f"{_title(key)}: {fact_text(value)}"
 
 
 def _title(key: str) -> str:
     return _NAMES.get(key, key.replace("_", " "))
 
 
-def _text(value: Any) -> str:
+def fact_text(value: Any) -> str:
     """Return a value in one line of bounded length."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {fact_text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ",".join(map(_text, value))
+        return ",".join(map(fact_text, value))
     line = "unknown" if value is None else " ".join(str(value).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}… ({len(line)} characters)"
 
@@ -45,7 +45,7 @@ def _facts(key: str, facts: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"{_title(key)}:"
     for name, value in facts.items():
-        yield f"  {_title(name)}: {_text(value)}"
+        yield f"  {_title(name)}: {fact_text(value)}"
 
 
 def _tensors(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -79,16 +79,17 @@ def _file(path: str) -> Iterator[str]:
 
 
 def _activations(found: Mapping[str, int | None]) -> Iterator[str]:
-    peak, total = (_grouped(found[key]) for key in ("peak", "sum"))
+    peak, total = (grouped(found[key]) for key in ("peak", "sum"))
     yield f"activation bytes: peak {peak}, sum {total}"
 
 
-def _grouped(count: int | None) -> str:
+def grouped(count: int | None) -> str:
+    """Return `12,345`, or `?`."""
     return "?" if count is None else f"{count:,}"
 
 
 def _number(title: str, count: int | None) -> Iterator[str]:
-    yield f"{title}: {_grouped(count)}"
+    yield f"{title}: {grouped(count)}"
 
 
 def _notes(notes: Sequence[str]) -> Iterator[str]:
@@ -99,7 +100,7 @@ def _op_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "op table: op, name, outputs, MACs, weight bytes, inputs, weights"
     for row in rows:
         made = "; ".join(tensor_text(value) for value in row["outputs"])
-        cost = f"MACs {_grouped(row['macs'])}, weights {_grouped(row['weight_bytes'])}"
+        cost = f"MACs {grouped(row['macs'])}, weights {grouped(row['weight_bytes'])}"
         weights = f" | {', '.join(row['weights'])}" if row["weights"] else ""
         yield f"  {row['op']} {row['name']}: {made}, {cost} <- {', '.join(row['inputs']) or 'nothing'}{weights}"
 
@@ -107,16 +108,23 @@ def _op_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "rows:"
     for row in rows:
-        yield f"  {_text(dict(row))}"
+        yield f"  {fact_text(dict(row))}"
 
 
-def _preprocessing(inputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def preprocessing_lines(inputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how a photo becomes each input."""
     if not inputs:
         yield "preprocessing: none stored"
     for name, how in inputs.items():
         yield f"preprocessing of {name}:"
         for key, value in how.items():
-            yield f"  {key}: {_text(value)}"
+            yield f"  {key}: {fact_text(value)}"
+
+
+def _networks(networks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    from stepdown.cli.model_tool_bmodel_text import networks_lines
+
+    yield from networks_lines(networks)
 
 
 _WRITERS: Any = {
@@ -133,5 +141,6 @@ _WRITERS: Any = {
     "notes": _notes,
     "op_table": _op_table,
     "rows": _rows,
-    "preprocessing": _preprocessing,
+    "preprocessing": preprocessing_lines,
+    "networks": _networks,
 }

@@ -18,6 +18,7 @@ STORED: dict[str, np.dtype] = {
 }
 """By storage name, how an element lies in a section; bf16 as its bits."""
 MAX_RANK = 64
+MAX_ELEMENTS = 1 << 40
 
 
 def stored_bytes(shape: Sequence[int], type_name: str) -> int:

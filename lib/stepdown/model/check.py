@@ -1,8 +1,9 @@
 """What must hold of a model file beyond the types of its fields. Each rule yields its problems, the first is told."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from stepdown.model.arrays import MAX_RANK, STORED, stored_bytes
+from stepdown.model.arrays import MAX_ELEMENTS, MAX_RANK, STORED, stored_bytes
 from stepdown.model.check_memory import memory_problems
 from stepdown.model.container import Sections
 from stepdown.model.schema import HOST, NPU, CommandRange, Network, Provenance, Stage, Tensor, Weight
@@ -91,7 +92,7 @@ def _channel_problems(tensor: Tensor) -> Iterator[str]:
 def _array_problems(shape: tuple[int, ...], type_name: str) -> Iterator[str]:
     if type_name not in STORED:
         yield f"is of the unknown type '{type_name[:40]}'"
-    if len(shape) > MAX_RANK or min(shape, default=0) < 0:
+    if len(shape) > MAX_RANK or min(shape, default=0) < 0 or math.prod(shape) > MAX_ELEMENTS:
         yield f"has the impossible shape {shape[:MAX_RANK]}"
 
 

@@ -111,7 +111,7 @@ def read_container(path: str | os.PathLike[str]) -> Container:
         view = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     header, digits = _checked_header(view, where)
     try:
-        facts, places = _layout(parse_json(header), len(view) - 8 - len(header), where)
+        facts, places = _layout(parse_json(header.decode()), len(view) - 8 - len(header), where)
     except (ValueError, RecursionError) as error:
         raise InputError(f"its header is malformed ({error})", where, _AGAIN) from None
     begin = 8 + len(header)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stepdown.errors import InputError, StepError
+from stepdown.errors import InputError
 from stepdown.model.arrays import stored_array
 from stepdown.model.check import problems
 from stepdown.model.container import Sections, read_container, write_container
@@ -53,7 +53,7 @@ class ModelFile:
 
     def text(self, section: str) -> str:
         """Return the text of a host subnet."""
-        return bytes(self.sections[section]).decode()
+        return _text(self.sections, section)
 
 
 def write_model_file(path: str | os.PathLike[str], model: ModelFile) -> str:
@@ -64,12 +64,17 @@ def write_model_file(path: str | os.PathLike[str], model: ModelFile) -> str:
     """
     sections = {name: model.sections[name] for name in _used(model.networks) if name in model.sections}
     try:
-        sections[MODEL_SECTION] = json_bytes(plain(Description(model.networks)))
+        sections[MODEL_SECTION] = description_text(model.networks).encode()
         sections[CHIP_SECTION] = model.chip.encode()
         _check(model.networks, sections)
     except (ValueError, RecursionError) as error:
         raise InputError(f"no model file: {error}", str(path)) from None
     return write_container(path, sections)
+
+
+def description_text(networks: tuple[Network, ...]) -> str:
+    """Return the text of the section `model.json`."""
+    return json_bytes(plain(Description(networks))).decode()
 
 
 def _used(networks: tuple[Network, ...]) -> dict[str, None]:
@@ -84,50 +89,53 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
         UnsupportedModel: a later version of the format.
     """
     held = read_container(path)
-    section = MODEL_SECTION
     try:
-        networks = record(Description, parse_json(_small(held.sections, MODEL_SECTION))).networks
+        networks = _description(held.sections)
         _check(networks, held.sections)
-        section = CHIP_SECTION
-        chip = _small(held.sections, CHIP_SECTION).decode()
-        sections = {name: held.sections[name] for name in _used(networks)}
-    except StepError:
-        raise
     except (ValueError, RecursionError) as error:
-        raise InputError(f"section '{section}' is malformed: {error}", str(path)) from None
-    return ModelFile(chip, networks, sections, str(path), held.sha256)
+        raise InputError(str(error), str(path)) from None
+    sections = {name: held.sections[name] for name in _used(networks)}
+    return ModelFile(_text(held.sections, CHIP_SECTION), networks, sections, str(path), held.sha256)
 
 
-def _small(sections: Sections, name: str) -> bytes:
+def _description(sections: Sections) -> tuple[Network, ...]:
+    text = _text(sections, MODEL_SECTION)
+    try:
+        return record(Description, parse_json(text)).networks
+    except ValueError as error:
+        raise ValueError(f"section '{MODEL_SECTION}' is malformed: {error}") from None
+
+
+def _text(sections: Sections, name: str) -> str:
+    """Return a section that is text. Raises ValueError where there is none."""
     if name not in sections:
-        raise ValueError("it is missing")
+        raise ValueError(f"section '{name}' is missing")
     if len(sections[name]) > MAX_TEXT_BYTES:
-        raise ValueError(f"it has more than {MAX_TEXT_BYTES} bytes")
-    return bytes(sections[name])
+        raise ValueError(f"section '{name}' has more than {MAX_TEXT_BYTES} bytes")
+    try:
+        return bytes(sections[name]).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"section '{name}' is no UTF-8 text") from None
 
 
 def _check(networks: tuple[Network, ...], sections: Sections) -> None:
     """Raise ValueError with the first thing that is wrong."""
-    for name in (MODEL_SECTION, CHIP_SECTION):
-        _small(sections, name)
     for problem in problems(networks, sections, (MODEL_SECTION, CHIP_SECTION)):
         raise ValueError(problem)
-    chip_name(_small(sections, CHIP_SECTION).decode())
-    for network in networks:
-        for stage in network.stages:
-            for subnet in stage.subnets:
-                if subnet.text:
-                    _small(sections, subnet.text).decode()
+    chip_name(_text(sections, CHIP_SECTION))
+    for stage in (stage for network in networks for stage in network.stages):
+        for text in filter(None, (subnet.text for subnet in stage.subnets)):
+            _text(sections, text)
 
 
 def chip_name(text: str) -> str:
     """Return the name of the chip that a TOML describes. Raises ValueError where it is no such text."""
     try:
         name = tomllib.loads(text).get("name")
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"'{CHIP_SECTION}' is no TOML ({error})") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"section '{CHIP_SECTION}' is no TOML ({error})") from None
     if not isinstance(name, str) or not name:
-        raise ValueError(f"'{CHIP_SECTION}' names no chip")
+        raise ValueError(f"section '{CHIP_SECTION}' names no chip")
     return name
 
 

@@ -15,14 +15,14 @@ def json_bytes(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def parse_json(content: bytes) -> Any:
-    """Parse UTF-8 JSON.
+def parse_json(text: str) -> Any:
+    """Parse JSON.
 
     Raises:
         ValueError: it is malformed, has a name twice in one object or a number that is not finite, or nests too deeply.
     """
     try:
-        return json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError("nests too deeply") from None
 

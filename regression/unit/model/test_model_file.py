@@ -63,13 +63,14 @@ def test_the_bytes_depend_on_the_contents_alone(tmp_path: Path) -> None:
 
 def test_arrays_of_every_type_lie_at_their_size(tmp_path: Path) -> None:
     store = SectionStore()
-    stage, address, weights = small_stage(store), 1024, []
+    stage, address, weights = small_stage(store), 4096, []
     for number, (kind, dtype) in enumerate(STORED.items()):
         array = np.arange(2 * number + 1).astype(dtype)
         weights.append(Weight(kind, store.put(f"weight/{kind}", array.tobytes()), array.shape, kind, address))
-        address += 64
-    made = ModelFile(CHIP, (Network("n", "F32", "tosa", (replace(stage, weights=tuple(weights), memory=()),)),), store)
-    made = with_stage(made, memory=stage.memory[:4])
+        address += 256
+    made = ModelFile(CHIP, (Network("n", "F32", "tosa", (stage,)),), store)
+    sizes = {"global": address, "local": 2048}
+    made = with_stage(made, weights=tuple(weights), memory=stage.memory[:4], memory_bytes=sizes)
     write_model_file(tmp_path / "a.bmodel", made)
     read = read_model_file(tmp_path / "a.bmodel")
     for number, weight in enumerate(read.network().stages[0].weights):
