@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from channels_last import Net, random_net
+from targets import lowering, targets
 
 from stepdown.dialects.op import fused_of, internal_of, is_internal, layout_of, value_name
 from stepdown.dialects.program import Program, State, Weights
@@ -467,15 +468,14 @@ def softened():
     return net.finish(net.op(ReduceMean, net.conv(soft), axes=[1, 2], keepdims=True), soft)
 
 
-@pytest.mark.parametrize("mode", ["F32", "F16", "BF16", "INT8", "INT8 asymmetric"])
-def test_lowered_programs_are_dumped_in_the_layout_of_the_source(mode):
+@pytest.mark.parametrize(("mode", "chip"), targets())
+def test_lowered_programs_are_dumped_in_the_layout_of_the_source(mode, chip):
     """Stored integers, floats, and views of them are those of the same program lowered without the pass."""
     dumps = []
     for program in (softened(), softened()):
         if dumps:
             choose_layout(program)
-        word, _, asymmetric = mode.partition(" ")
-        ConvertTopToTpu(mode=word, chip="bm1684x", asymmetric=bool(asymmetric)).run(calibrated(program))
+        lowering(mode, chip).run(calibrated(program))
         runner = MlirRunner(program)
         dumps.append((runner.run(sample(program), "all"), runner.metadata.tensors))
     (wanted, old), (found, new) = dumps

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from targets import lowering, targets
 from xdsl.dialects.func import ReturnOp
 
-from stepdown.chips import chip_names, load_chip
+from stepdown.chips import load_chip
 from stepdown.dialects.op import Kind
 from stepdown.dialects.program import Program, State, read_program
 from stepdown.dialects.top import TOP_OPS
@@ -19,15 +20,6 @@ from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.runner import RunnerOptions
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
-MODES = ["F32", "F16", "BF16", "INT8", "INT8 asymmetric"]
-CHIPS = [load_chip(name) for name in chip_names()]
-TARGETS = [
-    (mode, chip.name)
-    for chip in CHIPS
-    for mode in MODES
-    if mode.split()[0] in chip.modes and (chip.asymmetric or "asymmetric" not in mode)
-]
-INT8_TARGETS = [target for target in TARGETS if target[0] == "INT8"]
 # Relative error, in the 2-norm, that the format's own resolution explains on the examples.
 BOUNDS = {"F32": 1e-6, "F16": 4e-3, "BF16": 3e-2, "INT8": 6e-2, "INT8 asymmetric": 6e-2}
 OPS = [name for name, op in TOP_OPS.items() if op.kind is not Kind.SOURCE]
@@ -90,7 +82,7 @@ def feed(arrays, program):
 
 
 def lower(program, mode, chip="bm1684x"):
-    ConvertTopToTpu(mode=mode.split()[0], chip=chip, asymmetric="asym" in mode).run(program)
+    lowering(mode, chip).run(program)
 
 
 def relative_error(actual, wanted):
@@ -106,7 +98,7 @@ def seen(runner, tensors, name):
     return (stored.astype(np.float32) - info.zero_point) * np.float32(info.scale)
 
 
-@pytest.mark.parametrize(("mode", "chip"), TARGETS)
+@pytest.mark.parametrize(("mode", "chip"), targets())
 @pytest.mark.parametrize("name", OPS)
 def test_every_op_in_every_mode(name, mode, chip, tmp_path):
     arrays, attributes = example_of(name)
@@ -136,12 +128,13 @@ def _read(everything, key, mode):
     return rounded if rounded in everything else key
 
 
+@pytest.mark.parametrize(("mode", "chip"), targets(["INT8"]))
 @pytest.mark.parametrize("name", [n for n in OPS if TOP_OPS[n].kind in (Kind.LUT, Kind.MAC, Kind.MOVE)])
-def test_int8_results_are_quantised(name):
+def test_int8_results_are_quantised(name, mode, chip):
     arrays, attributes = example_of(name)
     top = program_of(name, arrays, attributes)
     calibrate(top, MlirRunner(top).run(feed(arrays, top), "all"))
-    lower(top, "INT8")
+    lower(top, mode, chip)
     made = {op.tensor_name: op for op in top.ops}
     results = [made.get("out", made.get("out0"))]
     if results[0] is not None and has_integer_code(results[0]) and storage_of(results[0].results[0]) in ("i8", "u8"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from formats.caffe.caffe_files import declared, imported, layer, run, run_by_onnxruntime
+from targets import lowering, targets
 
 from stepdown.compare.metrics import similarity
 from stepdown.dialects.program import Program, State, read_program
@@ -14,7 +15,6 @@ from stepdown.dialects.types import shape_of, storage_of, tensor
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.runner import Tensors
 from stepdown.transforms.canonicalize import Canonicalize
-from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
 Blobs = dict[str, list[np.ndarray]]
 Net = tuple[str, Blobs]
@@ -168,9 +168,9 @@ def test_onnxruntime_gives_the_same(net: Callable[[], Net], tmp_path: Path) -> N
         np.testing.assert_allclose(values, theirs[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "chip"), targets(MODES))
 @pytest.mark.parametrize("net", [*NETS.values(), ssd], ids=[*NETS, "ssd"])
-def test_every_mode(net: Callable[[], Net], mode: str, tmp_path: Path) -> None:
+def test_every_mode(net: Callable[[], Net], mode: str, chip: str, tmp_path: Path) -> None:
     program = imported(tmp_path, *net())
     Canonicalize().run(program)
     tensors = inputs_of(program)
@@ -178,7 +178,7 @@ def test_every_mode(net: Callable[[], Net], mode: str, tmp_path: Path) -> None:
     outputs = program.output_names
     if "INT8" in mode:
         calibrate(program, reference)
-    ConvertTopToTpu(mode=mode.split()[0], chip="bm1684x", asymmetric="asym" in mode).run(program)
+    lowering(mode, chip).run(program)
     program.write(tmp_path / "net.mlir")
     lowered = MlirRunner(read_program(tmp_path / "net.mlir")).run(tensors, "all")
     for name in outputs:
