@@ -14,7 +14,7 @@ from transforms.test_lowering import calibrate
 
 from stepdown.chips import load_chip
 from stepdown.compare.metrics import similarity
-from stepdown.compare.operators import count_steps, run_by_operator
+from stepdown.compare.operators import Steps, count_steps, run_by_operator
 from stepdown.compare.tensors import Dump
 from stepdown.dialects.program import Program
 from stepdown.errors import InputError, UnsupportedModel
@@ -83,8 +83,8 @@ def test_integers_are_off_by_one_step_at_most(name: str, mode: str, chip: str, t
     assert sum(c.operators for c in counts.values()) > 5
     assert max(c.largest for c in counts.values()) <= 1
     if load_chip(chip).profile == "float_scale":  # it rounds the sides of a sum to 8 bits; onnxruntime adds floats
-        sums = counts.pop("tpu.Add")
-        assert sums.off.total() < 0.2 * sums.elements
+        sums = counts.pop("tpu.Add", Steps())
+        assert sums.off.total() <= 0.2 * sums.elements
     assert sum(c.off.total() for c in counts.values()) < 1e-4 * sum(c.elements for c in counts.values())
 
 
