@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ports MobileNetV2 step by step, as the tutorial does (docs/step_by_step.md): import, calibrate, lower in five modes,
-# run, compare tensor by tensor, look at the top five. Sets everything up itself. Work is done in WORK_DIR
-# (default: work_dir/step_by_step in the checkout), which is made anew.
+# and in INT8 for a second machine, run, compare tensor by tensor, look at the top five. Sets everything up itself. Work
+# is done in WORK_DIR (default: work_dir/step_by_step in the checkout), which is made anew.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -52,18 +52,18 @@ failed=()
 try() {
     local name=$1 tolerance=$2 all=mobilenet_v2_all_tensors_$1_$short.npz
     shift 2
-    say "Mode $name: every tensor at $tolerance of the F32 chain"
+    say "Mode $name on $chip: every tensor at $tolerance of the F32 chain"
     do_it tpuc-opt mobilenet_v2.mlir "$@" --save-weight -o "mobilenet_v2_${name}_$short.mlir"
     do_it model_runner.py --model "mobilenet_v2_${name}_$short.mlir" --input mobilenet_v2_in_f32.npz \
         --dump_all_tensors --output "$all"
     do_it npz_tool.py compare "$all" mobilenet_v2_all_tensors_mlir_f32.npz --tolerance "$tolerance" |
-        grep -v ' \[PASSED\]$' || failed+=("$name")
+        grep -v ' \[PASSED\]$' || failed+=("$name on $chip")
     do_it npz_tool.py dump "$all" output_Gemm 5
 }
 # also NAME TOLERANCE: the network's output alone, at a tighter tolerance.
 also() {
     do_it npz_tool.py compare "mobilenet_v2_all_tensors_$1_$short.npz" mobilenet_v2_all_tensors_mlir_f32.npz \
-        --only output_Gemm_f32 --tolerance "$2" || failed+=("$1 output")
+        --only output_Gemm_f32 --tolerance "$2" || failed+=("$1 on $chip: output")
 }
 
 lower() { printf -- '--convert-top-to-tpu=%s chip=%s' "$1" "$chip"; }
@@ -77,9 +77,15 @@ also int8_sym 0.95,0.70
 try int8_asym 0.90,0.55 "$(table true)" "$(lower 'mode=INT8 asymmetric=true')"
 also int8_asym 0.97,0.75
 
+# Another machine: a systolic array with signed integers, symmetric, and a float32 factor behind each sum.
+chip=gemmini
+short=gemmini
+try int8_sym 0.90,0.55 "$(table false)" "$(lower 'mode=INT8 asymmetric=false')"
+also int8_sym 0.97,0.75
+
 say "Done in $((SECONDS - started)) s; the files are in $work"
 if ((${#failed[@]})); then
     echo "below tolerance: ${failed[*]}"
     exit 1
 fi
-echo "All five modes are within their tolerances."
+echo "All five modes, and INT8 on the second machine, are within their tolerances."
