@@ -1,0 +1,34 @@
+"""Our instruction set: one table that encodes, decodes, disassembles, parses and documents (docs/isa.md)."""
+
+from stepdown.npu.isa.code import decode, encode
+from stepdown.npu.isa.command import COMPUTE, DMA, DMA2, ENGINES, INSTRUCTIONS, Command
+from stepdown.npu.isa.compute import Conv, Convert, Depthwise, Eltwise, Pool, Rescale, Table
+from stepdown.npu.isa.dma import Fill, Gather, Move
+from stepdown.npu.isa.tensor import BYTES, Tensor, packed
+from stepdown.npu.isa.text import disassemble, parse
+
+__all__ = [
+    "BYTES",
+    "COMPUTE",
+    "DMA",
+    "DMA2",
+    "ENGINES",
+    "INSTRUCTIONS",
+    "Command",
+    "Conv",
+    "Convert",
+    "Depthwise",
+    "Eltwise",
+    "Fill",
+    "Gather",
+    "Move",
+    "Pool",
+    "Rescale",
+    "Table",
+    "Tensor",
+    "decode",
+    "disassemble",
+    "encode",
+    "packed",
+    "parse",
+]

@@ -1,0 +1,60 @@
+"""Command streams ready to run: decoded, and checked against the machine before anything is executed.
+
+All addresses are known beforehand, so a tensor out of range, a wait that never ends and an unsynchronised access are
+found without running: whatever the data, and whether or not the times of this run would have shown them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from stepdown.chips import Chip
+from stepdown.errors import InputError
+from stepdown.npu.cost import local_memory
+from stepdown.npu.isa import ENGINES, Command, Move, decode
+from stepdown.npu.isa.code import place
+from stepdown.sim.hazards import check_hazards
+from stepdown.sim.memory import Bounds
+from stepdown.sim.order import order
+from stepdown.sim.overlap import overlap
+
+
+@dataclass(frozen=True)
+class Program:
+    """The commands of every engine, by its name."""
+
+    commands: Mapping[str, Sequence[Command]]
+
+    def __iter__(self) -> Iterator[tuple[str, int, Command]]:
+        """Yield engine, number and command."""
+        for engine, commands in self.commands.items():
+            for index, command in enumerate(commands):
+                yield engine, index, command
+
+
+def load(streams: Mapping[str, bytes], chip: Chip, global_bytes: int, *, hazards: bool = True) -> Program:
+    """Return the program of some streams by engine, for a machine with so much global memory.
+
+    Raises:
+        InputError: a stream is damaged, or one of its commands cannot or must not run; names it.
+    """
+    engines = ENGINES[: 1 + chip.dma_engines]
+    if unknown := sorted(set(streams) - set(engines)):
+        raise InputError(f"a stream for the engine '{unknown[0]}'", fix=f"this machine has {', '.join(engines)}")
+    program = Program({engine: decode(streams.get(engine, b""), engine) for engine in engines})
+    _check_ranges(program, chip, global_bytes)
+    steps = list(order(program.commands))
+    if hazards:
+        check_hazards(program.commands, steps, local_memory(chip).lanes)
+    return program
+
+
+def _check_ranges(program: Program, chip: Chip, global_bytes: int) -> None:
+    memory = Bounds(local_memory(chip), global_bytes)
+    for engine, index, command in program:
+        try:
+            for name, tensor in (command.reads() | command.writes()).items():
+                memory.check(tensor, name)
+            if isinstance(command, Move) and overlap(command.source, command.target, memory.local.lanes):
+                raise InputError("source and target overlap")
+        except InputError as error:
+            raise InputError(error.what, place(command, index, engine)) from None
