@@ -32,7 +32,7 @@ static void section(const char *path, const char *text, int size) {
     const char *place = strstr(path, "/data_offsets/");
     if (place && place[14] == '0') printf("section %.*s: bytes %.*s", (int)(place - path) - 2, path + 2, size, text);
     if (place && place[14] == '1') printf(" to %.*s\n", size, text);
-    if (place && !strncmp(path, "./model.json/data", 17)) model[place[14] == '1'] = strtoull(text, NULL, 10);
+    if (place && !strncmp(path, "//model.json/data", 17)) model[place[14] == '1'] = strtoull(text, NULL, 10);
 }
 static void description(const char *path, const char *text, int size) { /* names are sorted: name, shape, type */
     const char *field = strrchr(path, '/'), *tensor = strstr(path, "/tensors/");
@@ -49,9 +49,9 @@ int main(int count, char **words) {
     for (int i = held < 8 ? 0 : 8; i--;) length = length << 8 | (unsigned char)bytes[i];
     if (held < 8 || length > held - 8) fail("the header is cut off");
     end = bytes + 8 + length;
-    walk(bytes + 8, ".", 0, section);
+    walk(bytes + 8, "/", 0, section);
     if (model[0] > model[1] || model[1] > held - 8 - length) fail("model.json is cut off");
     end = bytes + 8 + length + model[1];
-    if (model[1]) walk(bytes + 8 + length + model[0], ".", 0, description);
+    if (model[1]) walk(bytes + 8 + length + model[0], "/", 0, description);
     return printf("\n"), free(bytes), fclose(file);
 }

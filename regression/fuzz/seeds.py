@@ -16,10 +16,14 @@ import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 from formats.caffe import caffe_files  # noqa: E402
 from formats.tflite import tflite_models  # noqa: E402
+from model.model_files import small_model  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from stepdown.cli import model_transform  # noqa: E402
 from stepdown.files.npz import NpzMetadata, TensorInfo, write_npz  # noqa: E402
+from stepdown.model import write_model_file  # noqa: E402
+from stepdown.model.combine import combine  # noqa: E402
+from stepdown.model.strip import strip  # noqa: E402
 
 CORPUS = Path(__file__).parent / "corpus"
 Array = np.ndarray
@@ -236,6 +240,15 @@ def write_npz_files() -> None:
     _file("npz", "packed.npz").write_bytes(stream.getvalue())
 
 
+def write_model_files() -> None:
+    """Write a model file, one of several networks and stages, and one without names."""
+    one = small_model()
+    write_model_file(_file("model_file", "small.bmodel"), one)
+    several = combine([one, small_model(batch=2), small_model("other")])
+    write_model_file(_file("model_file", "combined.bmodel"), several)
+    write_model_file(_file("model_file", "stripped.bmodel"), strip(several))
+
+
 TEXTS = {
     ("table", "plain"): "# made by hand\n# name threshold min max\nx 1.5 -1.25 1.5\nconv_Conv 3e-2 -0.03 .02\n",
     ("table", "names"): '"# odd\\u0020name" 1 0 1\ntwo words 2 -2 2\n',
@@ -263,5 +276,13 @@ def _file(target: str, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    for write in (write_onnx, write_tflite, write_caffe, write_modules, write_npz_files, write_texts):
+    for write in (
+        write_onnx,
+        write_tflite,
+        write_caffe,
+        write_modules,
+        write_npz_files,
+        write_model_files,
+        write_texts,
+    ):
         write()

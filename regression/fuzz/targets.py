@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from fuzz.model_files import mutate_model_file
 from fuzz.mutators import Mutator, mutate_bytes, text_mutator
 from fuzz.npz_files import mutate_npz
 from fuzz.onnx_models import mutate_onnx
@@ -30,6 +31,8 @@ from stepdown.errors import UnsupportedModel
 from stepdown.files.npz import NpzFile
 from stepdown.formats.caffe.schema import blobs_class
 from stepdown.formats.onnx import binding, versions
+from stepdown.model import read_model_file, write_model_file
+from stepdown.model.strip import strip
 from stepdown.transforms.convert_top_to_tpu import read_qtable
 from stepdown.transforms.import_calibration_table import read_table
 
@@ -112,6 +115,18 @@ def _read_npz(path: Path, folder: Path) -> None:
         file.close()
 
 
+def _read_bmodel(path: Path, folder: Path) -> None:
+    """Read a model file; what is accepted can be written, stripped, and shows its weights."""
+    model = read_model_file(path)
+    write_model_file(folder / "again.bmodel", model)
+    assert read_model_file(folder / "again.bmodel").networks == model.networks
+    assert strip(strip(model)) == strip(model)
+    write_model_file(folder / "stripped.bmodel", strip(model))
+    for network in model.networks:
+        for weight in (weight for stage in network.stages for weight in stage.all_weights):
+            assert model.array(weight).shape == weight.shape
+
+
 _SMALL = """module {
   func.func @main(%0: tensor<1x4xf32> loc("x")) -> tensor<1x4xf32> {
     %1 = "top.Input"(%0) : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("x")
@@ -159,6 +174,7 @@ _ROWS = (
     ),
     Target("mlir", ".mlir", _read_mlir, text_mutator(*_MLIR_WORDS)),
     Target("npz", ".npz", _read_npz, mutate_npz),
+    Target("model_file", ".bmodel", _read_bmodel, mutate_model_file),
     Target("table", "", lambda path, _: read_table(path), text_mutator("conv", "relu", "1e39", "-0.0", "inf", "nan")),
     Target("qtable", "", _read_qtable, text_mutator("INT8", "F32", "BF16", "F4", "relu_Relu", "#")),
     Target("labels", ".txt", lambda path, _: read_labels(path), text_mutator("cat", "dog")),

@@ -26,7 +26,7 @@ def bmodel_report(path: str, verbose: bool) -> Report:
     report: Report = {
         **file_facts(path, "model file"),
         "version": VERSION,
-        "checked": model.sha256,
+        "contents_sha256": model.sha256,
         "chip": chip_name(model.chip),
         "networks": [
             {"name": network.name, "mode": network.mode, "profile": network.profile,
@@ -35,7 +35,8 @@ def bmodel_report(path: str, verbose: bool) -> Report:
         ],
     }  # fmt: skip
     if verbose:
-        report["sections"] = {name: len(content) for name, content in sorted(model.sections.items())}
+        held = sorted(model.sections.items())
+        report["sections"] = [{"name": name, "bytes": len(content)} for name, content in held]
     return report
 
 

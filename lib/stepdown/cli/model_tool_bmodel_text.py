@@ -13,10 +13,11 @@ def networks_lines(networks: Sequence[Report]) -> Iterator[str]:
     yield f"networks: {len(networks)}"
     for network in networks:
         yield f"network {network['name']}: mode {network['mode']}, profile {network['profile']}"
+        several = len(network["stages"]) > 1
         for index, stage in enumerate(network["stages"]):
-            if len(network["stages"]) > 1:
+            if several:
                 yield f"  stage {index}:"
-            yield from (f"  {line}" for line in _stage(stage))
+            yield from (f"{'    ' if several else '  '}{line}" for line in _stage(stage))
 
 
 def _stage(stage: Report) -> Iterator[str]:

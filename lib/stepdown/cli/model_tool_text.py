@@ -4,7 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _LONGEST = 100
-_NAMES = {"sha256": "SHA-256", "macs": "MACs", "ir_version": "IR version", "weight_sha256": "weight SHA-256"}
+_NAMES = {
+    "sha256": "SHA-256",
+    "macs": "MACs",
+    "ir_version": "IR version",
+    "weight_sha256": "weight SHA-256",
+    "contents_sha256": "contents SHA-256",
+}
 
 
 def report_text(report: Mapping[str, Any]) -> str:
@@ -121,6 +127,11 @@ def preprocessing_lines(inputs: Mapping[str, Mapping[str, Any]]) -> Iterator[str
             yield f"  {key}: {fact_text(value)}"
 
 
+def _sections(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"sections: {len(rows)}"
+    yield from (f"  {row['name']} {grouped(row['bytes'])} bytes" for row in rows)
+
+
 def _networks(networks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     from stepdown.cli.model_tool_bmodel_text import networks_lines
 
@@ -143,4 +154,5 @@ _WRITERS: Any = {
     "rows": _rows,
     "preprocessing": preprocessing_lines,
     "networks": _networks,
+    "sections": _sections,
 }

@@ -124,8 +124,10 @@ def _subnets(stage: Stage) -> Iterator[str]:
         made.update(subnet.outputs)
         if subnet.kind not in (NPU, HOST):
             yield f"subnet {index} is of the unknown kind '{subnet.kind[:40]}'"
-        if (subnet.kind == HOST) != bool(subnet.text) or (subnet.kind == NPU and subnet.weights):
-            yield f"subnet {index} has a text and weights where it is of kind '{HOST}', and only there"
+        if bool(subnet.text) != (subnet.kind == HOST) or (subnet.weights and not subnet.text):
+            yield f"subnet {index} must have a text if it is of kind '{HOST}', and no weights without one"
+        if subnet.text and subnet.commands:
+            yield f"subnet {index} has a text and commands"
     yield from (f"no subnet makes the output '{name}'" for name in stage.outputs if name not in made)
 
 

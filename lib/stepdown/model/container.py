@@ -150,7 +150,8 @@ def _layout(header: Any, held_bytes: int, where: str) -> tuple[dict[str, str], d
         places[name] = _section_place(name, row, end)
         end = places[name][1]
     if end != held_bytes:
-        raise ValueError(f"its sections take {end} bytes, and the file has {held_bytes}")
+        problem = "is cut off" if held_bytes < end else "goes on after its end"
+        raise InputError(f"{problem}: its sections take {end} bytes, and there are {held_bytes}", where, _AGAIN)
     return facts, places
 
 

@@ -2,7 +2,6 @@
 
 import json
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -30,8 +29,6 @@ HOST_TEXT = """"builtin.module"() ({
   // softmax of the logits
 }) {module.state = "TPU_LOWERED"} : () -> ()
 """
-DIGITS_AT = 35
-Change = Callable[[Any], Any]
 
 
 def ramp(*shape: int, kind: Any = np.int8) -> np.ndarray:
@@ -113,27 +110,6 @@ def with_stage(model: ModelFile, **changes: Any) -> ModelFile:
 def header_of(data: bytes) -> dict[str, Any]:
     """Return the header of a file as JSON has it."""
     return dict(json.loads(data[8 : 8 + struct.unpack_from("<Q", data)[0]]))
-
-
-def sealed(header: bytes, sections: bytes) -> bytes:
-    """Return a file of this header, whose hash is put right, and sections."""
-    held = struct.pack("<Q", len(header)) + header
-    end = DIGITS_AT + 64
-    digits = sha256(held[:DIGITS_AT] + b"0" * 64 + held[end:]).hexdigest().encode()
-    return held[:DIGITS_AT] + digits + held[end:] + sections
-
-
-def packed(sections: dict[str, bytes], change: Change = lambda header: None) -> bytes:
-    """Return a file of these sections with right hashes, after `change` of its header."""
-    hashes = {f"sha256/{name}": sha256(content).hexdigest() for name, content in sections.items()}
-    header: dict[str, Any] = {
-        "__metadata__": {"sha256": "0" * 64, "format": "stepdown model", "version": "1", **hashes}
-    }
-    end = 0
-    for name, content in sections.items():
-        header[name] = {"dtype": "U8", "shape": [len(content)], "data_offsets": [end, end := end + len(content)]}
-    change(header)
-    return sealed(json.dumps(header, separators=(",", ":")).encode(), b"".join(sections.values()))
 
 
 def sections_of(path: Path) -> dict[str, bytes]:

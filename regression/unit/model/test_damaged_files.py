@@ -8,12 +8,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from fuzz.model_files import DIGITS, packed, sealed
 from model.model_files import (
     CHIP,
-    DIGITS_AT,
     header_of,
-    packed,
-    sealed,
     sections_of,
     small_model,
     with_stage,
@@ -62,7 +60,7 @@ def section_places(data: bytes) -> dict[str, tuple[int, int]]:
 
 def test_every_flipped_bit_of_the_hashes_is_found(path: Path) -> None:
     data = path.read_bytes()
-    for at in range(DIGITS_AT, DIGITS_AT + 64):
+    for at in range(DIGITS.start, DIGITS.stop):
         for bit in range(8):
             changed = bytearray(data)
             changed[at] ^= 1 << bit
@@ -73,8 +71,9 @@ def test_a_file_that_is_cut_or_grown_is_refused(path: Path) -> None:
     data = path.read_bytes()
     for length in [*range(0, len(data), 7), len(data) - 1]:
         refusal(path, data[:length])
-    assert "header" in refusal(path, data + b"\0")
-    assert "header" in refusal(path, data + data)
+    assert "is cut off: its sections take" in refusal(path, data[:-1])
+    assert "goes on after its end" in refusal(path, data + b"\0")
+    assert "goes on after its end" in refusal(path, data + data)
 
 
 def test_no_file_and_other_files_are_one_line(tmp_path: Path) -> None:
@@ -238,7 +237,11 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "an order that is none": ({"tensors": (*GOOD.tensors, Tensor("x", (3, 2), "i8", order=(0, 0)))}, "the order"),
     "preprocessing of nothing": ({"preprocessing": {"x": {}}}, "preprocessing for 'x'"),
     "a kind of subnet": ({"subnets": (Subnet("gpu", (), ("output_Softmax",)),)}, "unknown kind 'gpu'"),
-    "a host subnet without text": ({"subnets": (Subnet("host", (), ("output_Softmax",)),)}, "has a text"),
+    "a host subnet without text": ({"subnets": (Subnet("host", (), ("output_Softmax",)),)}, "must have a text"),
+    "a host subnet with commands": (
+        {"subnets": (Subnet("host", (), ("output_Softmax",), GOOD.subnets[0].commands, GOOD.subnets[1].text),)},
+        "subnet 0 has a text and commands",
+    ),
     "subnets in a wrong order": ({"subnets": GOOD.subnets[::-1]}, "reads 'pool_MaxPool', which no subnet before"),
     "a command in no step": ({"steps": GOOD.steps[:2]}, "steps have 2 of the 3 commands"),
     "a command in two steps": (
