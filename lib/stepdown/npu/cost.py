@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stepdown.chips import Chip
-from stepdown.npu.isa import COMPUTE, Command, Convert, Depthwise, Eltwise, Pool, Rescale, Table, Tensor
-from stepdown.npu.isa.compute import Multiply
+from stepdown.npu.isa import COMPUTE, Command, Convert, Depthwise, Eltwise, Multiply, Pool, Rescale, Table, Tensor
 
 TABLE_ENTRIES_PER_CYCLE = 16
 """Assumption: entries of a table that a lane looks up in a cycle."""

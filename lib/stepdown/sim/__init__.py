@@ -3,8 +3,9 @@
 It reads commands alone, never the network that they were made from, so a mistake of tiling or placing cannot hide.
 """
 
-from stepdown.sim.machine import Event, Machine, timeline
+from stepdown.sim.machine import Machine
 from stepdown.sim.memory import Memory
 from stepdown.sim.program import Program, load
+from stepdown.sim.timeline import Event, timeline
 
 __all__ = ["Event", "Machine", "Memory", "Program", "load", "timeline"]

@@ -8,7 +8,7 @@ they touch a common byte and one of them writes, the result depends on the times
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -31,15 +31,20 @@ class _Accesses:
     writes: np.ndarray
 
 
-def check_hazards(commands: Mapping[str, Sequence[Command]], steps: Sequence[tuple[str, int]], lanes: int) -> None:
+Commands = Mapping[str, Sequence[Command]]
+
+
+def check_hazards(
+    commands: Commands, parts: Sequence[Mapping[str, int]], steps: Sequence[tuple[str, int]], lanes: int
+) -> None:
     """Check that every two accesses of which one writes are in order.
 
-    `steps` are all commands in an order that the waits allow.
+    `steps` are all commands in an order that the waits allow; after each of `parts` all engines have met.
 
     Raises:
         InputError: two are not; names both commands and tensors.
     """
-    known = _known(commands, steps)
+    known = _known(commands, parts, steps)
     accesses = {engine: _accesses(each, lanes) for engine, each in commands.items()}
     for left, right in combinations(commands, 2):
         for first, second in _suspects(left, right, known, accesses):
@@ -49,13 +54,17 @@ def check_hazards(commands: Mapping[str, Sequence[Command]], steps: Sequence[tup
                 raise _hazard(commands, (left, right), at, a, b)
 
 
-def _known(commands: Mapping[str, Sequence[Command]], steps: Sequence[tuple[str, int]]) -> dict[str, np.ndarray]:
+def _known(
+    commands: Commands, parts: Sequence[Mapping[str, int]], steps: Sequence[tuple[str, int]]
+) -> dict[str, np.ndarray]:
     """Return by engine, for each of its commands, how many commands of each engine have ended when it starts."""
     known = {engine: np.zeros((len(each), len(ENGINES)), np.int64) for engine, each in commands.items()}
+    for part, engine in product(parts, commands):
+        known[engine][part[engine] : part[engine] + 1] = [part.get(other, 0) for other in ENGINES]
     for engine, index in steps:
         clock = known[engine][index]
         if index:
-            clock[:] = known[engine][index - 1]
+            np.maximum(clock, known[engine][index - 1], out=clock)
         for other, count in zip(ENGINES, commands[engine][index].wait, strict=True):
             if count:
                 np.maximum(clock, known[other][count - 1], out=clock)
@@ -99,7 +108,7 @@ def _suspects(
 
 
 def _hazard(
-    commands: Mapping[str, Sequence[Command]],
+    commands: Commands,
     engines: tuple[str, str],
     at: tuple[int, int],
     a: tuple[str, Tensor, bool],

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from stepdown.npu.isa import Depthwise, Rescale
-from stepdown.npu.isa.compute import Multiply
+from stepdown.npu.isa import Depthwise, Multiply, Rescale
 from stepdown.numerics.accumulate import correctly_rounded, exact_dtype, sum_bound
 from stepdown.numerics.convolve import convolve, pad_spatial, windows
 from stepdown.numerics.floats import ROUND

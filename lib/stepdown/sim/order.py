@@ -15,33 +15,40 @@ def first(ready: list[str]) -> str:
     return ready[0]
 
 
-def order(commands: Mapping[str, Sequence[Command]], choose: Choice = first) -> Iterator[tuple[str, int]]:
+def order(
+    commands: Mapping[str, Sequence[Command]], parts: Sequence[Mapping[str, int]] = (), choose: Choice = first
+) -> Iterator[tuple[str, int]]:
     """Yield engine and number of every command, in an order that all waits allow.
+
+    Each of `parts` says by engine how many commands end before any later one starts.
 
     Raises:
         InputError: commands wait for each other, or for more commands than there are.
     """
-    done = dict.fromkeys(ENGINES, 0)
-    left = sum(map(len, commands.values()))
-    while left:
-        ready = [engine for engine in commands if _may_start(commands, engine, done)]
+    done = dict.fromkeys(commands, 0)
+    for stops in (*parts, {engine: len(each) for engine, each in commands.items()}):
+        yield from _within(commands, done, stops, choose)
+
+
+def _within(
+    commands: Mapping[str, Sequence[Command]], done: dict[str, int], stops: Mapping[str, int], choose: Choice
+) -> Iterator[tuple[str, int]]:
+    """Yield what runs until the engines have ended so many commands; counts `done` up."""
+    while left := [engine for engine in commands if done[engine] < stops[engine]]:
+        ready = [engine for engine in left if _may_start(commands, engine, done)]
         if not ready:
-            raise _stuck(commands, done)
+            raise _stuck(commands, left[0], done)
         engine = choose(ready)
         yield engine, done[engine]
         done[engine] += 1
-        left -= 1
 
 
 def _may_start(commands: Mapping[str, Sequence[Command]], engine: str, done: dict[str, int]) -> bool:
-    at = done[engine]
-    if at == len(commands[engine]):
-        return False
-    return all(done[other] >= count for other, count in zip(ENGINES, commands[engine][at].wait, strict=True))
+    waits = zip(ENGINES, commands[engine][done[engine]].wait, strict=True)
+    return all(done.get(other, 0) >= count for other, count in waits)
 
 
-def _stuck(commands: Mapping[str, Sequence[Command]], done: dict[str, int]) -> InputError:
-    engine = next(engine for engine in commands if done[engine] < len(commands[engine]))
+def _stuck(commands: Mapping[str, Sequence[Command]], engine: str, done: dict[str, int]) -> InputError:
     command = commands[engine][done[engine]]
     wanted = (f"{count} commands of {other}" for other, count in zip(ENGINES, command.wait, strict=True) if count)
     ended = ", ".join(f"{done[other]} of {other}" for other in commands)

@@ -20,9 +20,13 @@ from stepdown.sim.overlap import overlap
 
 @dataclass(frozen=True)
 class Program:
-    """The commands of every engine, by its name."""
+    """The commands of every engine, by its name; `parts` is where all engines have ended before any goes on.
+
+    Each part says by engine how many commands that is; the last one, all commands, is left out.
+    """
 
     commands: Mapping[str, Sequence[Command]]
+    parts: Sequence[Mapping[str, int]] = ()
 
     def __iter__(self) -> Iterator[tuple[str, int, Command]]:
         """Yield engine, number and command."""
@@ -31,8 +35,17 @@ class Program:
                 yield engine, index, command
 
 
-def load(streams: Mapping[str, bytes], chip: Chip, global_bytes: int, *, hazards: bool = True) -> Program:
+def load(
+    streams: Mapping[str, bytes],
+    chip: Chip,
+    global_bytes: int,
+    *,
+    parts: Sequence[Mapping[str, int]] = (),
+    hazards: bool = True,
+) -> Program:
     """Return the program of some streams by engine, for a machine with so much global memory.
+
+    Between its `parts` the host may work; they say by engine how many commands have ended by then.
 
     Raises:
         InputError: a stream is damaged, or one of its commands cannot or must not run; names it.
@@ -40,11 +53,11 @@ def load(streams: Mapping[str, bytes], chip: Chip, global_bytes: int, *, hazards
     engines = ENGINES[: 1 + chip.dma_engines]
     if unknown := sorted(set(streams) - set(engines)):
         raise InputError(f"a stream for the engine '{unknown[0]}'", fix=f"this machine has {', '.join(engines)}")
-    program = Program({engine: decode(streams.get(engine, b""), engine) for engine in engines})
+    program = Program({engine: decode(streams.get(engine, b""), engine) for engine in engines}, parts)
     _check_ranges(program, chip, global_bytes)
-    steps = list(order(program.commands))
+    steps = list(order(program.commands, parts))
     if hazards:
-        check_hazards(program.commands, steps, local_memory(chip).lanes)
+        check_hazards(program.commands, parts, steps, local_memory(chip).lanes)
     return program
 
 

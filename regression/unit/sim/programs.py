@@ -8,7 +8,7 @@ import numpy as np
 from xdsl.ir import Block
 
 from stepdown.chips import Chip, load_chip
-from stepdown.dialects.op import location
+from stepdown.dialects.op import TensorOp, location
 from stepdown.dialects.tpu import TPU_OPS
 from stepdown.dialects.types import tensor
 from stepdown.npu.cost import local_memory
@@ -25,9 +25,11 @@ def chip(lanes: int = 8, local_bytes: int = 1 << 14) -> Chip:
     return replace(load_chip("bm1684x"), lanes=lanes, local_bytes=local_bytes)
 
 
-def reference(name: str, types: Sequence[Any], result: Any, arrays: Sequence[Any], **attributes: Any) -> np.ndarray:
+def reference(
+    name: str | type[TensorOp], types: Sequence[Any], result: Any, arrays: Sequence[Any], **attributes: Any
+) -> np.ndarray:
     """Return what the reference interpreter's op makes of arrays; an array's type is a storage name or QuantParams."""
-    cls = TPU_OPS[name]
+    cls = TPU_OPS[name] if isinstance(name, str) else name
     block = Block(arg_types=[tensor(np.shape(a), t) for a, t in zip(arrays, types, strict=True)])
     encoded = {key: cls.fields[key].encode(value) for key, value in attributes.items()}
     shapes = cls.create(
@@ -37,6 +39,13 @@ def reference(name: str, types: Sequence[Any], result: Any, arrays: Sequence[Any
     op = cls.create(operands=list(block.args), result_types=[made], attributes=encoded, location=location(["y"]))
     with np.errstate(all="ignore"):
         return op.run(*arrays)[0]
+
+
+def same(got: np.ndarray, wanted: np.ndarray) -> None:
+    """Assert that two arrays have the same type and the same bytes."""
+    assert got.dtype == wanted.dtype
+    got, wanted = (np.ascontiguousarray(array).view(np.uint8) for array in (got, wanted))
+    np.testing.assert_array_equal(got, wanted)
 
 
 def stored(array: np.ndarray, type: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sim.programs import Assembler, chip, float_convolution, integer_convolution, reference, tiled
+from sim.programs import Assembler, chip, float_convolution, integer_convolution, reference, same, tiled
 from xdsl.ir import Block
 
 from stepdown.dialects.op import location
@@ -17,11 +17,6 @@ from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import multipliers_shifts
 
 WINDOW = {"strides": [2, 1], "pads": [1, 2, 2, 1], "dilations": [1, 2], "group": 1}
-
-
-def same(got: np.ndarray, wanted: np.ndarray) -> None:
-    assert got.dtype == wanted.dtype
-    np.testing.assert_array_equal(got.view(np.uint8), np.ascontiguousarray(wanted).view(np.uint8))
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 5])

@@ -2,10 +2,11 @@
 
 from stepdown.npu.isa.code import decode, encode
 from stepdown.npu.isa.command import COMPUTE, DMA, DMA2, ENGINES, INSTRUCTIONS, Command
-from stepdown.npu.isa.compute import Conv, Convert, Depthwise, Eltwise, Pool, Rescale, Table
 from stepdown.npu.isa.dma import Fill, Gather, Move
+from stepdown.npu.isa.multiply import Conv, Depthwise, Multiply
 from stepdown.npu.isa.tensor import BYTES, Tensor, packed
 from stepdown.npu.isa.text import disassemble, parse
+from stepdown.npu.isa.vector import Convert, Eltwise, Pool, Rescale, Table
 
 __all__ = [
     "BYTES",
@@ -22,6 +23,7 @@ __all__ = [
     "Fill",
     "Gather",
     "Move",
+    "Multiply",
     "Pool",
     "Rescale",
     "Table",

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from stepdown.errors import InputError
-from stepdown.npu.isa import compute, dma  # noqa: F401  # they fill the table
+from stepdown.npu.isa import dma, multiply, vector  # noqa: F401  # they fill the table
 from stepdown.npu.isa.command import ENGINES, INSTRUCTIONS, Command, runs_on
 from stepdown.npu.isa.fields import packing
 

@@ -1,0 +1,66 @@
+"""On the time line engines overlap as far as their waits allow, and not further."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from sim.programs import GLOBAL_BYTES, Assembler, chip, integer_convolution, tiled
+
+from stepdown.npu.isa import Fill, encode, packed
+from stepdown.sim import load, timeline
+
+WINDOW = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1], "group": 1}
+
+
+def events(tiles: int) -> list:
+    given = integer_convolution(np.random.default_rng(5), (1, 16, 32, 24), (24, 16, 3, 3), **WINDOW)
+    machine = chip(local_bytes=1 << 16)
+    asm = Assembler(machine)
+    tiled(asm, given, tiles)
+    return timeline(asm.program(), machine)
+
+
+def test_every_command_runs_once_in_the_order_of_its_engine() -> None:
+    ran = events(4)
+    for engine in ("compute", "dma"):
+        mine = [event for event in ran if event.engine == engine]
+        assert [event.index for event in mine] == list(range(len(mine)))
+        assert all(a.end <= b.start for a, b in pairwise(mine))
+
+
+def test_waits_are_kept() -> None:
+    ran = events(4)
+    ends = {(event.engine, event.index): event.end for event in ran}
+    for event in ran:
+        for engine, count in zip(("compute", "dma"), event.command.wait, strict=False):
+            assert not count or event.start >= ends[engine, count - 1]
+
+
+def test_double_buffering_overlaps_transfers_with_work() -> None:
+    ran = events(4)
+    compute = [event for event in ran if event.engine == "compute"]
+    busy = sum(event.cost.cycles for event in ran)
+    assert max(event.end for event in ran) < busy
+    loads = [event for event in ran if event.engine == "dma" and event.start < compute[0].end <= event.end]
+    assert loads, "no transfer runs beside the first convolution"
+
+
+def test_a_transfer_into_the_bank_that_works_is_delayed() -> None:
+    machine = chip(local_bytes=1 << 16)
+    ran = events(4)
+    assert any(event.cost.parts.get("bank_conflict", 0) for event in ran if event.engine == "dma")
+    fill = Fill(target=packed("i8", (1, 8, 4, 4), 0, space="local", lanes=8))
+    alone = timeline(load({"dma": encode([fill])}, machine, GLOBAL_BYTES), machine)
+    assert "bank_conflict" not in alone[0].cost.parts
+
+
+def test_parts_meet() -> None:
+    machine = chip()
+    fill = Fill(target=packed("i8", (1, 8, 4, 4), 0, space="local", lanes=8))
+    same_place = {"dma": encode([fill, fill]), "dma2": encode([fill])}
+    both = replace(machine, dma_engines=2)
+    parts = [{"compute": 0, "dma": 2, "dma2": 0}]
+    program = load(same_place, both, GLOBAL_BYTES, parts=parts)
+    ran = timeline(program, both)
+    assert [event.engine for event in ran] == ["dma", "dma", "dma2"]
+    assert ran[2].start == ran[1].end
