@@ -90,6 +90,19 @@ def test_sixteen_neighbouring_channels_share_a_scale_and_a_depthwise_channel_has
     assert len(set(quant_of(op_of(program, "Conv").operands[1]).scale)) == 8
 
 
+def test_a_channel_without_weights_spoils_no_block_and_keeps_its_bias():
+    w, bias = np.full((32, 4, 1, 1), 0.01, np.float32), np.zeros(32, np.float32)
+    w[3], w[16:], bias[20] = 0, 0, 5.0
+    program = lowered(calibrated("Conv", [(1, 4, 2, 2)], (1, 32, 2, 2), [w, bias], 8.0))
+    op = op_of(program, "Conv")
+    scales = np.array(quant_of(op.operands[1]).scale)
+    np.testing.assert_allclose(scales[:16], 0.01 / 127, rtol=1e-6)
+    stored_bias = program.weights[op.operands[2].owner.key]
+    assert 2**29 < stored_bias[20] <= 2**30
+    got = stored(program, x=np.ones((1, 4, 2, 2), np.float32))["out_f32"]
+    np.testing.assert_allclose(got[0, :, 0, 0], [0.04 if w[c].any() else bias[c] for c in range(32)], atol=0.04)
+
+
 @pytest.mark.parametrize(
     ("groups", "together", "wanted"),
     [

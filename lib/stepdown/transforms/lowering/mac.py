@@ -9,7 +9,7 @@ from stepdown.dialects.types import is_none, quant_of
 from stepdown.errors import UnsupportedModel
 from stepdown.numerics.accumulate import ACCUMULATOR_MAX
 from stepdown.numerics.float_scale import float_scales
-from stepdown.numerics.quantize import QuantParams, quantize_weight, weight_scales
+from stepdown.numerics.quantize import MIN_WEIGHT_SCALE, QuantParams, quantize_weight, weight_scales
 from stepdown.numerics.rescale import multipliers_shifts
 from stepdown.transforms.lowering.builder import Lowering
 
@@ -75,8 +75,10 @@ def _weight(
     """
     axis = channel_axis(op, weight)
     scales = channel_scales(weight, bias, axis, source)
-    if state.chip is not None:
-        scales = shared_scales(scales, op.group if isinstance(op, Conv) else 1, state.chip.channels_per_scale)
+    if state.chip is not None and state.chip.channels_per_scale != 1:
+        dead = ~weight.any(axis=tuple(i for i in range(weight.ndim) if i != axis))
+        own = np.where(dead, _bias_floor(bias, len(scales), source), scales)
+        scales = shared_scales(own, op.group if isinstance(op, Conv) else 1, state.chip.channels_per_scale)
     quantized = quantize_weight(weight, scales, axis)
     _check_accumulator(op, quantized, axis, source)
     key = value_name(op.operands[1])
@@ -91,10 +93,16 @@ def channel_scales(weight: np.ndarray, bias: np.ndarray | None, axis: int, sourc
     A nearly dead channel with a large bias gets a larger scale, so that its bias fits.
     """
     scales = weight_scales(weight, axis)
+    return np.maximum(scales, _bias_floor(bias, len(scales), source))
+
+
+def _bias_floor(bias: np.ndarray | None, channels: int, source: QuantParams) -> np.ndarray:
+    """Return the least float32 scale of each channel at which its bias fits."""
     if bias is None:
-        return scales
-    needed = np.abs(bias).reshape(-1, len(scales)).max(axis=0) / (float(source.scale) * BIAS_MAX)  # type: ignore[arg-type]
-    return np.maximum(scales, np.nextafter(needed.astype(np.float32), np.float32(np.inf)))
+        return np.full(channels, MIN_WEIGHT_SCALE, np.float32)
+    needed = np.abs(bias).reshape(-1, channels).max(axis=0) / (float(source.scale) * BIAS_MAX)  # type: ignore[arg-type]
+    least = np.nextafter(needed.astype(np.float32), np.float32(np.inf))
+    return np.maximum(least, np.float32(MIN_WEIGHT_SCALE))
 
 
 def shared_scales(scales: np.ndarray, groups: int, together: int) -> np.ndarray:
