@@ -137,18 +137,19 @@ def _commands(stage: Stage) -> Iterator[str]:
     in_subnets = [part for subnet in stage.subnets for part in subnet.commands]
     yield from _cover("subnet", in_subnets, counts)
     if stage.steps:
-        yield from _cover("step", [part for step in stage.steps for part in step.commands], counts)
+        in_steps = [part for step in stage.steps for part in step.commands]
+        yield from _cover("step", sorted(in_steps, key=lambda part: (part.engine, part.first)), counts)
 
 
 def _cover(what: str, parts: Collection[CommandRange], counts: dict[str, int]) -> Iterator[str]:
-    """Yield what is wrong unless every command of every engine is in exactly one of `parts`."""
+    """Yield what is wrong unless `parts` have every command of every engine once, in order."""
     reached = dict.fromkeys(counts, 0)
-    for part in sorted(parts, key=lambda part: (part.engine, part.first)):
+    for part in parts:
         if part.engine not in counts:
             yield f"a {what} has commands of the engine '{part.engine}', which has no stream"
             return
         if part.count < 1 or part.first != reached[part.engine]:
-            yield f"command {reached[part.engine]} of engine '{part.engine}' is not in exactly one {what}"
+            yield f"command {reached[part.engine]} of engine '{part.engine}' is not in exactly one {what}, in order"
             return
         reached[part.engine] += part.count
     for engine, count in counts.items():

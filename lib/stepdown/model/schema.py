@@ -160,6 +160,16 @@ class Stage:
         return next(tensor for tensor in self.tensors if tensor.name == name)
 
     @property
+    def ends(self) -> tuple[dict[str, int], ...]:
+        """After each subnet, how many commands of each engine have ended."""
+        reached, found = dict.fromkeys((stream.engine for stream in self.streams), 0), []
+        for subnet in self.subnets:
+            for part in subnet.commands:
+                reached[part.engine] = part.first + part.count
+            found.append(dict(reached))
+        return tuple(found)
+
+    @property
     def all_weights(self) -> tuple[Weight, ...]:
         """The weights in global memory, and those of the host subnets."""
         return self.weights + tuple(weight for subnet in self.subnets for weight in subnet.weights)

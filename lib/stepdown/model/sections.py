@@ -1,9 +1,18 @@
 """Sections while a model file is made: equal ones are kept once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from stepdown.model.container import Content
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """Return `wanted`, or a numbered name where it is taken."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
 
 
 class SectionStore(Mapping[str, Content]):
@@ -20,16 +29,9 @@ class SectionStore(Mapping[str, Content]):
         """
         key = wanted.partition("/")[0], hashlib.sha256(content).digest()
         if key not in self._names:
-            self._names[key] = self._free_name(wanted)
+            self._names[key] = free_name(wanted, self._held)
             self._held[self._names[key]] = content
         return self._names[key]
-
-    def _free_name(self, wanted: str) -> str:
-        name, number = wanted, 1
-        while name in self._held:
-            number += 1
-            name = f"{wanted}_{number}"
-        return name
 
     def __getitem__(self, name: str) -> Content:
         return self._held[name]

@@ -244,6 +244,12 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "subnets in a wrong order": ({"subnets": GOOD.subnets[::-1]}, "reads 'pool_MaxPool', which no subnet before"),
     "a command in no step": ({"steps": GOOD.steps[:2]}, "steps have 2 of the 3 commands"),
+    "subnets against the order of commands": (
+        {"subnets": tuple(
+            Subnet("npu", ("input",), ("pool_MaxPool",), parts)
+            for parts in ((CommandRange("compute", 1, 2), CommandRange("dma", 0, 4)), (CommandRange("compute", 0, 1),))
+        ) + GOOD.subnets[1:]}, "command 0 of engine 'compute' is not in exactly one subnet, in order"
+    ),
     "a command in two steps": (
         {"steps": (*GOOD.steps, Step("x", "x", (CommandRange("dma", 0, 1),)))}, "not in exactly one step"
     ),

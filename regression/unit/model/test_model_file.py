@@ -4,15 +4,28 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 from model.model_files import CHIP, HOST_TEXT, header_of, ramp, sections_of, small_model, small_stage, with_stage
 
+from stepdown import __version__
 from stepdown.errors import InputError
-from stepdown.model import ModelFile, Network, SectionStore, Tensor, Weight, read_model_file, write_model_file
+from stepdown.model import (
+    CommandRange,
+    ModelFile,
+    Network,
+    SectionStore,
+    Step,
+    Tensor,
+    Weight,
+    read_model_file,
+    write_model_file,
+)
 from stepdown.model.arrays import STORED, values
+from stepdown.model.provenance import provenance
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -131,6 +144,54 @@ def test_parameters_by_channel_come_back(tmp_path: Path) -> None:
     read = read_model_file(tmp_path / "a.bmodel").network().stages[0].tensor("c")
     assert read == by_channel
     assert read.info.scale == [0.1, 0.2, 0.3] and read.info.zero_point == [1, 2, 3]
+
+
+def test_commands_end_subnet_by_subnet(tmp_path: Path) -> None:
+    made = small_model()
+    npu, host = made.networks[0].stages[0].subnets
+    first = replace(npu, commands=(CommandRange("compute", 0, 1), CommandRange("dma", 0, 2)))
+    last = replace(npu, commands=(CommandRange("compute", 1, 2), CommandRange("dma", 2, 2)))
+    made = with_stage(made, subnets=(first, host, last))
+    write_model_file(tmp_path / "a.bmodel", made)
+    ends = read_model_file(tmp_path / "a.bmodel").network().stages[0].ends
+    assert ends == ({"compute": 1, "dma": 2}, {"compute": 1, "dma": 2}, {"compute": 3, "dma": 4})
+
+
+def test_steps_may_mix_the_commands_of_an_engine(tmp_path: Path) -> None:
+    """The second tile is loaded before the first is stored."""
+    made = small_model()
+    steps = tuple(
+        Step("conv_Conv", "tpu.Conv", (CommandRange("dma", k, 1), CommandRange("dma", k + 2, 1), *more))
+        for k, more in enumerate([(CommandRange("compute", 0, 1),), (CommandRange("compute", 1, 2),)])
+    )
+    memory = tuple(region for region in made.networks[0].stages[0].memory if not region.shape)
+    memory = tuple(replace(region, first=0, ready=0, last=1) for region in memory)
+    write_model_file(tmp_path / "a.bmodel", with_stage(made, steps=steps, memory=memory))
+    assert read_model_file(tmp_path / "a.bmodel").network().stages[0].steps == steps
+
+
+def test_provenance_has_no_folder_and_no_time(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.mlir").write_bytes(b"module {}")
+    flags = ("--codegen=model_file={}/net.bmodel", "mode=INT8")
+    made = [
+        provenance([tmp_path / folder / "net.mlir"], [flag.format(tmp_path / folder) for flag in flags])
+        for folder in ("a", "b")
+    ]
+    assert made[0] == made[1]
+    assert made[0].inputs == {"net.mlir": sha256(b"module {}").hexdigest()}
+    assert made[0].flags == ("--codegen=model_file=net.bmodel", "mode=INT8")
+    assert made[0].tools["stepdown"] == __version__
+    write_model_file(tmp_path / "a.bmodel", with_stage(small_model(), provenance=made[0]))
+
+
+def test_inputs_of_one_name_are_both_told(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.mlir").write_text(folder)
+    found = provenance([tmp_path / "a" / "net.mlir", tmp_path / "b" / "net.mlir"], [])
+    assert found.inputs == {"net.mlir": sha256(b"a").hexdigest(), "net.mlir_2": sha256(b"b").hexdigest()}
 
 
 def test_a_network_is_found_by_its_name(tmp_path: Path) -> None:
