@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
         prog="model_tool.py", description="Show, draw, compare, combine and strip model files.", epilog=EXAMPLES
     )
     action = tool.add_argument_group("what to do, one of").add_mutually_exclusive_group(required=True)
-    action.add_argument("--info", metavar="MODEL", help="print what is in a model, an npz file or a table")
+    action.add_argument(
+        "--info", metavar="MODEL", help="print what is in a model, a .bmodel file, an npz file or a table"
+    )
     action.add_argument("--graph", metavar="MODEL", help="draw the graph of a model")
     action.add_argument("--compare", nargs=2, metavar=("A", "B"), help="tell whether two graphs are the same")
     action.add_argument("--extract", metavar="X.bmodel", help="write the parts of a .bmodel file into a folder")
