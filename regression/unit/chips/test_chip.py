@@ -8,6 +8,8 @@ import pytest
 import stepdown.chips
 from stepdown.chips import Chip, chip_names, load_chip, parse_chip
 from stepdown.chips.facts import FACTS, Number, facts_of
+from stepdown.cli.diagnosis_flags import checked_modes
+from stepdown.diagnosis.relower import Recipe
 from stepdown.errors import InputError
 
 FOLDER = Path(stepdown.chips.__file__).parent
@@ -40,6 +42,15 @@ def test_the_two_engines_are_there_with_published_figures():
     assert (systolic.array_rows, systolic.array_columns) == (16, 16)
     assert (systolic.scratchpad_bytes, systolic.accumulator_bytes) == (256 << 10, 64 << 10)
     assert (systolic.modes, systolic.profile, systolic.asymmetric) == (("INT8",), "float_scale", False)
+
+
+def test_single_ops_may_have_the_modes_of_the_processor_beside_the_engine():
+    chip = next(chip for chip in map(load_chip, chip_names()) if chip.engine == "systolic")
+    assert chip.op_modes == ("F32", "INT8")
+    assert Recipe("INT8", chip.name, False).best_float == "F32"
+    assert checked_modes("", chip) == ["INT8", "F32"]
+    with pytest.raises(InputError, match=r"has no mode F16.*choose F32, INT8"):
+        checked_modes("INT8,F16", chip)
 
 
 def test_every_fact_is_a_field_and_every_field_a_fact():
