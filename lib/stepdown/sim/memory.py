@@ -9,6 +9,8 @@ from stepdown.npu.cost import LocalMemory, span
 from stepdown.npu.isa import Tensor
 from stepdown.numerics.floats import bf16_bits, from_bf16_bits
 
+MAX_REPEATED_BYTES = 1 << 26
+"""How large a tensor that repeats elements may be where that is more than its memory holds."""
 _PITCH = 192
 """Bytes between the lanes of a host's array: lanes a power of two apart would share the sets of its caches."""
 _STORED = {
@@ -32,16 +34,17 @@ class Bounds:
             InputError: it does not; names its bytes.
         """
         lanes, size = self.local.lanes, self.local.lane_bytes
-        whole = lanes * size
+        whole = max(lanes * size, MAX_REPEATED_BYTES)
         if tensor.space == "global":
-            whole = size = self.global_bytes
+            size = self.global_bytes
+            whole = max(size, MAX_REPEATED_BYTES)
         elif tensor.lane >= lanes:
             raise InputError(f"{name} starts in lane {tensor.lane}; there are {lanes}")
         low, high = span(tensor, lanes)
         if low < 0 or high > size:
             raise InputError(f"{name} reaches from byte {low} to {high}; {tensor.space} memory has {size}")
         if tensor.elements * tensor.element_bytes > whole:
-            raise InputError(f"{name} has {tensor.elements} elements, more than {tensor.space} memory holds")
+            raise InputError(f"{name} has {tensor.elements} elements, more than any memory holds")
 
 
 class Memory:

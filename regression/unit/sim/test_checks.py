@@ -120,9 +120,9 @@ def test_a_lane_that_is_not_there_and_repeats_beyond_memory_are_named() -> None:
     tensor = packed("i8", (1, 2, 1, 1), 0, space="local", lanes=8, lane=8)
     asm.dma(Fill(target=tensor))
     assert "target starts in lane 8; there are 8" in refused(asm)
-    repeated = replace(tensor, lane=0, shape=(1 << 20, 1, 1, 1), strides=(0, 0, 0, 0))
+    repeated = replace(tensor, lane=0, shape=(1 << 27, 1, 1, 1), strides=(0, 0, 0, 0))
     asm.streams["dma"] = [Move(source=repeated, target=replace(repeated, strides=(1, 0, 0, 0)))]
-    assert "source has 1048576 elements, more than local memory holds" in refused(asm)
+    assert "source has 134217728 elements, more than any memory holds" in refused(asm)
 
 
 def test_waits_that_never_end_are_named() -> None:

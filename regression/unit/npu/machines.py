@@ -1,0 +1,49 @@
+"""Runs code on the machine, and the network on the reference interpreter beside it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stepdown.chips import Chip
+from stepdown.dialects.op import value_name
+from stepdown.dialects.program import Program
+from stepdown.npu.codegen import generate, stored
+from stepdown.runtimes.interpreter import Interpreter
+from stepdown.runtimes.mlir import MlirRunner
+from stepdown.sim import Machine, load
+
+Tensors = dict[str, np.ndarray]
+
+
+def run_code(
+    program: Program, given: Mapping[str, np.ndarray], chip: Chip, poison: int | None = None, shuffle: int | None = None
+) -> tuple[Tensors, Tensors]:
+    """Return every tensor of the reference and of the machine, in the types in which they are held."""
+    arguments = MlirRunner(program).arguments(given)
+    wanted: Tensors = {}
+    Interpreter(program).run(arguments, lambda op, at, array: wanted.__setitem__(op.names[at], np.array(array)))
+    code = generate(program, chip)
+    machine = Machine(chip, code.global_bytes, poison=poison)
+
+    def put(address: int, raw: np.ndarray) -> None:
+        machine.memory.global_memory[address : address + raw.size] = raw
+
+    for address, raw in code.image.items():
+        put(address, raw)
+    for op in program.input_ops:
+        place, _ = code.tensors[value_name(op.results[0])]
+        put(place.address, stored(arguments[op.operands[0]], place.type))
+    machine.run(load(code.streams, chip, code.global_bytes), shuffle=shuffle)
+    got = {name: machine.memory.read(place).reshape(shape) for name, (place, shape) in code.tensors.items()}
+    return wanted, got
+
+
+def differences(wanted: Tensors, got: Tensors) -> dict[str, int]:
+    """Return by tensor how many bytes differ; all tensors that the machine has are compared."""
+    assert "out" in got or "out0" in got or len(got) > 8
+    found = {}
+    for name, array in got.items():
+        mine, other = (np.ascontiguousarray(a).view(np.uint8) for a in (array, wanted[name]))
+        if mine.shape != other.shape or not np.array_equal(mine, other):
+            found[name] = int((mine != other).sum()) if mine.shape == other.shape else -1
+    return found
