@@ -259,13 +259,13 @@ TEXTS = {
 
 
 def write_texts() -> None:
-    """Write tables, lists, the description of a chip, and MATLAB's tables."""
+    """Write tables, lists, the descriptions of chips, and MATLAB's tables."""
     for (target, name), text in TEXTS.items():
         _file(target, name).write_text(text)
     for name in ("a.jpg", "b.npz"):
         _file("list.beside", name).write_bytes(b"")
-    chip = REGRESSION.parent / "lib" / "stepdown" / "chips" / "bm1684x.toml"
-    _file("chip", chip.name).write_bytes(chip.read_bytes())
+    for chip in (REGRESSION.parent / "lib" / "stepdown" / "chips").glob("*.toml"):
+        _file("chip", chip.name).write_bytes(chip.read_bytes())
     for name in ("meta.mat", "meta_plain.mat"):
         _file("matlab", name).write_bytes((REGRESSION / "unit" / "data" / name).read_bytes())
 

@@ -152,7 +152,10 @@ _MLIR_WORDS: Sequence[str] = (
     "unknown", "dense", "array<i64: 1, 2>", "array<f64: 1.0>", "func.func", "func.return", "builtin.module", "memref",
     "affine_map", "vector<4xf32>", "#loc", "->", "true", "false", "unit", "%0", "%1", "^bb0", "module.weight_file", "?",
 )  # fmt: skip
-_TOML_WORDS = ("name", "kind", "engine", "modes", "asymmetric", "[sources]", "[[sources]]", "true", "=", "INT8")
+_TOML_WORDS = (
+    "name", "kind", "engine", "modes", "asymmetric", "[sources]", "[[sources]]", "[macs_per_cycle]", "true", "=",
+    "INT8", "lanes", "systolic", "assumption:", "0", "-1", "1e9", "9223372036854775808", "{}", "[]",
+)  # fmt: skip
 _CAFFE_WORDS: Sequence[str] = (
     "layer", "name", "type", "bottom", "top", "Convolution", "Pooling", "InnerProduct", "ReLU", "BatchNorm", "Scale",
     "Eltwise", "Concat", "Softmax", "LRN", "Reshape", "Slice", "Crop", "PriorBox", "Permute", "Flatten",
