@@ -75,7 +75,7 @@ def test_a_convolution_on_a_systolic_array() -> None:
         "im2col": positions * depth // 16,
         "bias": positions * 96 // 16,
         "matmul": (depth // 16) * (96 // 16) * (positions + 32),
-        "requantize": positions * 96 // 8,
+        "requantize": positions * 96 // 16,
     }
 
 
