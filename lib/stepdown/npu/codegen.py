@@ -16,6 +16,7 @@ from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.npu.cost import local_memory
 from stepdown.npu.isa import BYTES, Command, Move, Tensor, encode, packed
+from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels import Constant, Kernel, Region, kernel_of
 from stepdown.npu.kernels.base import element_type
 from stepdown.npu.moves import is_move, moves
@@ -27,36 +28,46 @@ from stepdown.numerics.quantize import DTYPES
 _STORED: dict[str, type] = {**DTYPES, "f16": np.float16, "f32": np.float32}
 
 
+@dataclass(frozen=True)
+class HostStep:
+    """An op that the host executes once the engines have ended so many commands (by engine), before any later one."""
+
+    op: TensorOp
+    after: Mapping[str, int]
+
+
 @dataclass
 class Code:
     """What a machine needs to run a network: streams by engine, what lies in global memory, where tensors are.
 
-    `layers` are the names of the ops' tensors; a command's `layer` is a place in it.
+    `layers` are the names of the ops' tensors; a command's `layer` is a place in it. `host` are the ops that have no
+    commands, in order.
     """
 
     streams: dict[str, bytes] = field(default_factory=dict)
     image: dict[int, np.ndarray] = field(default_factory=dict)
     tensors: dict[str, tuple[Tensor, tuple[int, ...]]] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
+    host: list[HostStep] = field(default_factory=list)
     global_bytes: int = 0
 
 
-def generate(program: Program, chip: Chip) -> Code:
-    """Return the code of a lowered network.
+def generate(program: Program, chip: Chip, host: bool = False) -> Code:
+    """Return the code of a lowered network; with `host`, ops without commands become host steps.
 
     Raises:
         UnsupportedModel: some ops have no command; names them all.
         ResourceError: a tile of an op does not fit local memory.
     """
-    generator = _Generator(program, chip)
+    generator = _Generator(program, chip, host)
     for op in program.ops:
         generator.add(op)
     return generator.finish()
 
 
 class _Generator:
-    def __init__(self, program: Program, chip: Chip) -> None:
-        self._program, self._chip, self._local = program, chip, local_memory(chip)
+    def __init__(self, program: Program, chip: Chip, host: bool) -> None:
+        self._program, self._chip, self._local, self._host = program, chip, local_memory(chip), host
         self._streams = Synchronizer(self._local.lanes)
         self._code = Code()
         self._weights: dict[SSAValue, np.ndarray] = {}
@@ -74,9 +85,7 @@ class _Generator:
             try:
                 self._computed(op)
             except UnsupportedModel as error:
-                self._refused.append(str(error))
-                for value in op.results:  # those that read it are told of as well
-                    self._places[value] = packed("i8", (1, 1, 1, 1), 0)
+                self._without_commands(op, error)
 
     def finish(self) -> Code:
         """Return the code of all ops."""
@@ -84,6 +93,15 @@ class _Generator:
             raise UnsupportedModel("; ".join(self._refused), self._program.path)
         self._code.streams = {engine: encode(commands) for engine, commands in self._streams.streams.items()}
         return self._code
+
+    def _without_commands(self, op: TensorOp, error: UnsupportedModel) -> None:
+        """Leave an op to the host, or note that it is refused; what reads it is looked at all the same."""
+        if self._host:
+            self._code.host.append(HostStep(op, {e: len(s) for e, s in self._streams.streams.items()}))
+        else:
+            self._refused.append(str(error))
+        for value in op.results:
+            self._place(value)
 
     def _alias(self, op: TensorOp) -> None:
         """Let a result lie where its operand lies; an input of the network gets a place."""
@@ -97,12 +115,15 @@ class _Generator:
         self._code.tensors[value_name(value)] = place, shape
         return place
 
-    def _reserve(self, type: str, shape: tuple[int, int, int, int]) -> Tensor:
+    def _reserve(self, type: str, shape: Four) -> Tensor:
         """Return a new place in global memory."""
         made = packed(type, shape, self._code.global_bytes)
         size, alignment = made.elements * BYTES[type], self._chip.alignment_bytes
         self._code.global_bytes += -(-size // alignment) * alignment
         return made
+
+    def _beside(self, type: str, shape: Four, values: np.ndarray | None) -> Tensor:
+        return self._reserve(type, shape) if values is None else self._constant(type, values.reshape(shape))
 
     def _source(self, value: SSAValue) -> Tensor:
         """Return where a value lies; a constant is put into global memory when it is asked for."""
@@ -120,7 +141,7 @@ class _Generator:
         layer = len(self._code.layers)
         if is_move(op):
             sources = [self._source(value) for value in op.operands]
-            commands = moves(op, sources, [self._place(value) for value in op.results])
+            commands = moves(op, sources, [self._place(value) for value in op.results], self._beside)
             for command in commands:
                 self._append(command, layer)
         else:
@@ -142,7 +163,7 @@ class _Generator:
         """The lanes of the machine."""
         return self._local.lanes
 
-    def tensor(self, type: str, shape: tuple[int, int, int, int], address: int) -> Tensor:
+    def tensor(self, type: str, shape: Four, address: int) -> Tensor:
         """Return a local tensor."""
         return packed(type, shape, address, space="local", lanes=self._local.lanes)
 

@@ -10,25 +10,31 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.types import shape_of
 from stepdown.errors import UnsupportedModel
-from stepdown.npu.isa import BYTES, Command, Fill, Move, Tensor
-from stepdown.npu.isa.tensor import packed
+from stepdown.npu.isa import BYTES, Command, Fill, Gather, Move, Tensor, packed
+from stepdown.npu.isa.tensor import Four
 
 Places = Sequence[Tensor]
 """Row-major tensors in global memory; only their address and type count."""
 
+Reserve = Callable[[str, Four, np.ndarray | None], Tensor]
+"""Returns a new place in global memory for a type and shape, and puts a constant there."""
+
 
 def is_move(op: TensorOp) -> bool:
     """Tell whether an op is one of these."""
-    return op.name.split(".")[1] in _MOVES
+    return op.name.split(".")[1] in (*_MOVES, "ResizeNearest")
 
 
-def moves(op: TensorOp, sources: Places, targets: Places) -> list[Command]:
-    """Return the transfers of an op.
+def moves(op: TensorOp, sources: Places, targets: Places, reserve: Reserve) -> list[Command]:
+    """Return the transfers of an op; `reserve` finds places for what it needs beside.
 
     Raises:
         UnsupportedModel: it needs more than four dimensions, or another mode.
     """
-    return _MOVES[op.name.split(".")[1]](op, sources, targets)
+    name = op.name.split(".")[1]
+    if name == "ResizeNearest":
+        return _resize(op, sources[0], targets[0], reserve)
+    return _MOVES[name](op, sources, targets)
 
 
 def _viewed(place: Tensor, shape: Sequence[int], op: TensorOp) -> Tensor:
@@ -126,6 +132,26 @@ def _expand(op: Any, sources: Places, targets: Places) -> list[Command]:
     steps = zip(source.shape, source.strides, target.shape, strict=True)
     n, c, h, w = (0 if size == 1 < wanted else stride for size, stride, wanted in steps)
     return [Move(source=replace(source, shape=target.shape, strides=(n, c, h, w)), target=target)]
+
+
+def _resize(op: Any, source: Tensor, target: Tensor, reserve: Reserve) -> list[Command]:
+    """Pick the nearest elements, one dimension after the other."""
+    shape = list(_shape(op.operands[0]))
+    axes = op.resized_axes(tuple(shape))
+    if op.coordinate_transformation_mode == "tf_crop_and_resize":
+        raise UnsupportedModel("crops while it resizes", f'{op.name} loc("{op.tensor_name}")')
+    found: list[Command] = []
+    for axis in axes:
+        rows = op.positions(axis, shape[axis]).astype(np.int32)
+        outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+        index = reserve("i32", (1, 1, len(rows), 1), rows)
+        last = axis == axes[-1]
+        made = packed(target.type, (1, outer, len(rows), inner), target.address)
+        made = made if last else reserve(target.type, made.shape, None)
+        given = packed(source.type, (1, outer, shape[axis], inner), source.address)
+        found.append(Gather(source=given, index=index, target=made))
+        source, shape[axis] = made, len(rows)
+    return found or [Move(source=source, target=target)]
 
 
 _MOVES: dict[str, Callable[[Any, Places, Places], list[Command]]] = {

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from stepdown.chips import Chip
-from stepdown.dialects.op import value_name
+from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
 from stepdown.npu.codegen import generate, stored
-from stepdown.runtimes.interpreter import Interpreter
+from stepdown.npu.isa import ENGINES
+from stepdown.runtimes.interpreter import Interpreter, run_op
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.sim import Machine, load
 
@@ -16,24 +17,51 @@ Tensors = dict[str, np.ndarray]
 
 
 def run_code(
-    program: Program, given: Mapping[str, np.ndarray], chip: Chip, poison: int | None = None, shuffle: int | None = None
+    program: Program,
+    given: Mapping[str, np.ndarray],
+    chip: Chip,
+    poison: int | None = None,
+    shuffle: int | None = None,
+    host: bool = False,
 ) -> tuple[Tensors, Tensors]:
-    """Return every tensor of the reference and of the machine, in the types in which they are held."""
+    """Return every tensor of the reference and of the machine, in the types in which they are held.
+
+    With `host`, ops without commands are executed by the reference, from and to the machine's memory.
+    """
     arguments = MlirRunner(program).arguments(given)
     wanted: Tensors = {}
-    Interpreter(program).run(arguments, lambda op, at, array: wanted.__setitem__(op.names[at], np.array(array)))
-    code = generate(program, chip)
+    reference = Interpreter(program)
+    reference.run(arguments, lambda op, at, array: wanted.__setitem__(op.names[at], np.array(array)))
+    code = generate(program, chip, host=host)
     machine = Machine(chip, code.global_bytes, poison=poison)
 
     def put(address: int, raw: np.ndarray) -> None:
         machine.memory.global_memory[address : address + raw.size] = raw
+
+    def operands(op: TensorOp) -> list[np.ndarray | None]:
+        found = []
+        for value in op.operands:
+            place, shape = code.tensors.get(value_name(value), (None, ())) if value.owner.results else (None, ())
+            found.append(reference.weights.get(value) if place is None else machine.memory.read(place).reshape(shape))
+        return found
 
     for address, raw in code.image.items():
         put(address, raw)
     for op in program.input_ops:
         place, _ = code.tensors[value_name(op.results[0])]
         put(place.address, stored(arguments[op.operands[0]], place.type))
-    machine.run(load(code.streams, chip, code.global_bytes), shuffle=shuffle)
+    parts = [dict.fromkeys(ENGINES[: 1 + chip.dma_engines], 0) | dict(step.after) for step in code.host]
+    program_of_machine = load(code.streams, chip, code.global_bytes, parts=parts)
+    steps = machine.steps(program_of_machine, shuffle=shuffle)
+    done = dict.fromkeys(program_of_machine.commands, 0)
+    for step, part in zip(code.host, parts, strict=True):
+        while done != part:
+            done[next(steps)[0]] += 1
+        for value, array in zip(step.op.results, run_op(step.op, operands(step.op)), strict=True):
+            place, _ = code.tensors[value_name(value)]
+            put(place.address, stored(array, place.type))
+    for _ in steps:
+        pass
     got = {name: machine.memory.read(place).reshape(shape) for name, (place, shape) in code.tensors.items()}
     return wanted, got
 

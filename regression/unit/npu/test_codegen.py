@@ -14,7 +14,7 @@ from stepdown.npu.isa import decode
 from stepdown.npu.kernels import KERNELS
 from stepdown.runtimes.mlir import MlirRunner
 
-MOVES = ("Transpose", "Concat", "Split", "Slice", "Pad", "Expand", "Reshape")
+MOVES = ("Transpose", "Concat", "Split", "Slice", "Pad", "Expand", "Reshape", "ResizeNearest")
 TABLES = ("Sigmoid", "HardSwish", "Gelu", "Relu", "LeakyRelu")
 MODES = ("F16", "BF16", "INT8", "INT8 asymmetric")
 RNG = np.random.default_rng(11)
