@@ -9,7 +9,7 @@ from stepdown.numerics.floats import ROUND
 from stepdown.numerics.quantize import DTYPES, RANGES, QuantParams, dequantize, quantize
 from stepdown.numerics.tflite.pool import mean_away
 from stepdown.numerics.tflite.tables import quantize_away
-from stepdown.numerics.windows import Window, fold
+from stepdown.numerics.windows import fold
 from stepdown.sim.memory import Memory
 from stepdown.sim.multiply import bounded, from_records
 from stepdown.sim.scaling import scaled, stored
@@ -135,15 +135,8 @@ def _bounded_as(command: Pool, y: np.ndarray) -> np.ndarray:
     return np.clip(y, *command.bounds())
 
 
-def sliding(command: Pool) -> list[Window]:
-    """Return the windows over h and w."""
-    sizes, pads = command.input.shape[2:], command.pads
-    each = zip(sizes, command.kernel, command.window_strides, pads[:2], pads[2:], command.dilations, strict=True)
-    return [Window(n, k, s, begin, end, d, command.ceil_mode) for n, k, s, begin, end, d in each]
-
-
 def _folded(command: Pool, x: np.ndarray, combine: np.ufunc, empty: float) -> np.ndarray:
-    windows = sliding(command)
+    windows = command.windows()
     if all(window.whole for window in windows):
         return np.asarray(combine.reduce(x, axis=(2, 3), keepdims=True, dtype=x.dtype))
     for axis, window in enumerate(windows, 2):
@@ -153,7 +146,7 @@ def _folded(command: Pool, x: np.ndarray, combine: np.ufunc, empty: float) -> np
 
 def _counts(command: Pool) -> np.ndarray:
     """Return how many elements each position covers, at least 1, int64[h, w]."""
-    counts = [window.counts(command.include_pads) for window in sliding(command)]
+    counts = [window.counts(command.include_pads) for window in command.windows()]
     return np.maximum(reduce(np.multiply.outer, counts), 1)
 
 

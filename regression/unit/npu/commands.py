@@ -23,6 +23,7 @@ from stepdown.npu.isa import (
 )
 from stepdown.npu.isa.compute import LIMITS, ROUNDINGS
 from stepdown.npu.isa.dma import ORDERS
+from stepdown.numerics.windows import Window
 
 LANES = 16
 
@@ -95,7 +96,8 @@ def mac(rng: random.Random, depthwise: bool) -> dict[str, Any]:
         "rounding": rounding,
         "parameters": 4 * rng.randrange(1000),
         "accumulate": result == "i32" and rng.random() < 0.5,
-        "input_zero": rng.randint(-128, 127),
+        "input_zero": rng.randint(0, 127),
+        "weight_zero": rng.randint(0, 127),
         **({} if depthwise else {"group": group}),
     }
 
@@ -111,14 +113,17 @@ def depthwise(rng: random.Random) -> Depthwise:
 def pool(rng: random.Random) -> Pool:
     given, lane, kind = window(rng), rng.randrange(LANES), rng.choice(("i8", "u8", "f16", "f32"))
     shape = (rng.randint(1, 2), rng.randint(1, 40), rng.randint(12, 20), rng.randint(12, 20))
+    spans = zip(shape[2:], *(given[n] for n in ("kernel", "window_strides")), given["pads"][:2], given["pads"][2:])
+    ceil_mode = rng.random() < 0.5
+    rows = [Window(*each, d, ceil_mode).count for each, d in zip(spans, given["dilations"], strict=True)]
     return Pool(
         **common(rng),
         **given,
         **bounds(rng, kind),
         kind=rng.choice(("max", "min", "sum", "mean")),
         input=tensor(rng, kind, shape, lane),
-        output=tensor(rng, kind, (*shape[:2], *positions(shape, given)), lane),
-        ceil_mode=rng.random() < 0.5,
+        output=tensor(rng, kind, (*shape[:2], *rows), lane),
+        ceil_mode=ceil_mode,
         counts=rng.randint(0, math.prod(given["kernel"])),
         table=4 * rng.randrange(1000),
     )
@@ -167,7 +172,7 @@ def convert(rng: random.Random) -> Convert:
         output=tensor(rng, result, shape, lane),
         input_scale=2.0 ** -rng.randint(0, 20),
         output_zero=rng.randint(-128, 127),
-        ties=rng.choice(("even", "away")),
+        ties=rng.choice(("even", "away")) if result in ("i8", "u8") else "even",
     )
 
 

@@ -31,7 +31,7 @@ class ComputeCommand(Command):
     def check(self) -> None:
         """Check the constraints of tensors and bounds."""
         super(ComputeCommand, self).check()
-        good = self.low <= self.high
+        good = self.low <= self.high and self.low < math.inf and self.high > -math.inf
         if not self.output.is_float:
             least, most = LIMITS[self.output.type]
             good = good and all(math.isinf(b) or (b == int(b) and least <= b <= most) for b in (self.low, self.high))

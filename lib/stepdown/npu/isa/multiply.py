@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from stepdown.npu.isa.command import COMPUTE, instruction
-from stepdown.npu.isa.compute import RECORD_BYTES, ROUNDINGS, Windowed, channel_records
+from stepdown.npu.isa.compute import LIMITS, RECORD_BYTES, ROUNDINGS, Windowed, channel_records
 from stepdown.npu.isa.fields import flag, number, part, word
 from stepdown.npu.isa.tensor import Tensor
 
@@ -22,6 +22,7 @@ class Multiply(Windowed):
     M3: i32 and floating outputs have the record bias or none, others fixed, or real with the rounding away
     M4: accumulate goes with an i32 output
     M5: the input with inserted zeros and pads has at most 2^28 elements
+    M6: the zero points of integer operands are values of their types
     """
 
     weights: Tensor = part("[1, output channels, input channels of a group, kernel elements]")
@@ -54,6 +55,10 @@ class Multiply(Windowed):
         self.require(good, f"a record '{self.record}' with rounding '{self.rounding}' and {self.output.type} (M3)")
         self.require(self.parameters % 4 == 0, f"parameters at {self.parameters} are misaligned")
         self.require(not self.accumulate or self.output.type == "i32", f"accumulates {self.output.type} (M4)")
+        zeros = ((self.input, self.input_zero), (self.weights, self.weight_zero))
+        for tensor, zero in zeros if integer else ():
+            low, high = LIMITS[tensor.type]
+            self.require(low <= zero <= high, f"the zero point {zero} is no {tensor.type} (M6)")
         widened = math.prod(self.input.shape[:2]) * math.prod(self.extent())
         self.require(widened <= MAX_WIDENED, f"the widened input has {widened} elements (M5: at most 2^28)")
 

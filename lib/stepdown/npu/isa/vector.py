@@ -16,6 +16,7 @@ from stepdown.npu.isa.compute import (
 )
 from stepdown.npu.isa.fields import flag, number, part, word
 from stepdown.npu.isa.tensor import Tensor
+from stepdown.numerics.windows import Window
 
 
 @instruction(0x03, "pool", COMPUTE)
@@ -28,7 +29,7 @@ class Pool(Windowed):
     values is divided by that number, half away from zero. f16, bf16: summed in float64 over w of h; a mean is divided;
     rounded once, after the bounds. A reduction over h and w is a Pool with the window as large as the input.
 
-    I1: the output has the number of windows of numerics.windows (with ceil_mode the last may reach over the edge)
+    I1: the output has as many positions as the window (with ceil_mode the last may reach over the edge)
     I2: input and output have one type, except sums and means of integers; all tensors have one lane
     """
 
@@ -45,6 +46,8 @@ class Pool(Windowed):
         super(Pool, self).check()
         self.check_window()
         self.require(min(self.pads) >= 0, "a pad is negative (W1)")
+        counts = [window.count for window in self.windows()]
+        self.require(counts == list(self.output.shape[2:]), f"the window has {counts} positions (I1)")
         self.same("nc", self.input)
         wide = self.kind in ("sum", "mean") and not (self.input.is_float or self.output.is_float)
         self.require(wide or self.input.type == self.output.type, f"{self.input.type} to {self.output.type} (I2)")
@@ -54,6 +57,14 @@ class Pool(Windowed):
     def reads(self) -> dict[str, Tensor]:
         """Return what it reads."""
         return {"input": self.input} | ({"table": self.entries()} if self.counts else {})
+
+    def windows(self) -> list[Window]:
+        """Return the windows over h and w."""
+        each = zip(
+            self.input.shape[2:], self.kernel, self.window_strides, self.pads[:2], self.pads[2:], self.dilations,
+            strict=True,
+        )  # fmt: skip
+        return [Window(n, k, s, begin, end, d, self.ceil_mode) for n, k, s, begin, end, d in each]
 
     def entries(self) -> Tensor:
         """Return the table as words, [1, C, 1, 2 · counts]."""
@@ -151,6 +162,7 @@ class Convert(ComputeCommand):
 
     I1: input and output agree in sizes and lane
     I2: scales are positive and finite
+    I3: ties go away from zero in i8 and u8 results alone
     """
 
     input: Tensor = part("the values")
@@ -166,6 +178,7 @@ class Convert(ComputeCommand):
         self.same("nchw", self.input)
         good = all(0 < scale < math.inf for scale in (self.input_scale, self.output_scale))
         self.require(good, f"scales {self.input_scale:g} and {self.output_scale:g} (I2)")
+        self.require(self.ties == "even" or self.output.type in ("i8", "u8"), f"ties away in {self.output.type} (I3)")
 
 
 @instruction(0x07, "table", COMPUTE)

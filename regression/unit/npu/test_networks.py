@@ -1,0 +1,91 @@
+"""Whole networks on the machine: every tensor has the bytes of the reference, on every chip that has the mode."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from checkout import REGRESSION
+from npu.machines import differences, run_code
+from targets import lowering, targets
+
+from stepdown.chips import Chip, load_chip
+from stepdown.dialects.op import TensorOp
+from stepdown.dialects.program import Program, State
+from stepdown.dialects.types import Range, shape_of, storage_of, tensor
+from stepdown.formats.onnx.importer import import_model
+from stepdown.formats.tflite.importer import import_tflite
+from stepdown.formats.tflite.loader import load_tflite
+from stepdown.runtimes.interpreter import Interpreter
+from stepdown.runtimes.mlir import MlirRunner
+from stepdown.transforms.canonicalize import Canonicalize
+from stepdown.transforms.convert_quantized_to_tpu import ConvertQuantizedToTpu
+from stepdown.transforms.layout import Layout
+
+MODES = ("F16", "BF16", "INT8", "INT8 asymmetric")
+QUANTISED = ("resnet8_cifar10", "kws_dscnn", "vww_mobilenetv1_025", "ad_autoencoder")
+RNG = np.random.default_rng(3)
+
+
+def inputs(program: Program) -> dict[str, np.ndarray]:
+    return {spec.name: RNG.normal(size=spec.shape).astype(np.float32) for spec in MlirRunner(program).inputs()}
+
+
+def shrunk(chip: Chip, factor: int) -> Chip:
+    """Return a chip with less local memory."""
+    if chip.lanes:
+        return replace(chip, local_bytes=chip.local_bytes // factor)
+    return replace(chip, scratchpad_bytes=chip.scratchpad_bytes // factor)
+
+
+def calibrate(program: Program, given: dict[str, np.ndarray]) -> None:
+    """Give every float tensor the range that it takes on one input."""
+    ranges = {}
+
+    def see(op: TensorOp, at: int, array: np.ndarray) -> None:
+        if storage_of(op.results[at]) == "f32":
+            ranges[op.results[at]] = Range(float(array.min()), float(array.max()))
+
+    Interpreter(program).run(MlirRunner(program).arguments(given), see)
+    for value, found in ranges.items():
+        value._type = tensor(shape_of(value), found)
+    program.main.update_function_type()
+    program["state"] = State.TOP_CALIBRATED
+
+
+def mnist() -> Program:
+    program = import_model(onnx.load(REGRESSION / "model" / "mnist_cnn.onnx"), "mnist_cnn")
+    Canonicalize().run(program)
+    return program
+
+
+def resnet8() -> Program:
+    path = REGRESSION / "model" / "mlperf_tiny_resnet8_cifar10_fp32.tflite"
+    program = import_tflite(load_tflite(path), "resnet8")
+    Layout().run(program)
+    Canonicalize().run(program)
+    return program
+
+
+@pytest.mark.parametrize(("mode", "chip"), targets(MODES))
+@pytest.mark.parametrize("network", [mnist, resnet8])
+@pytest.mark.parametrize("factor", [1, 16])
+def test_every_tensor_has_the_bytes_of_the_reference(network, mode: str, chip: str, factor: int) -> None:
+    program = network()
+    given = inputs(program)
+    if "INT8" in mode:
+        calibrate(program, given)
+    lowering(mode, chip).run(program)
+    wanted, got = run_code(program, given, shrunk(load_chip(chip), factor), poison=1, shuffle=2, host=True)
+    assert len(got) > 8
+    assert not differences(wanted, got)
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_networks_that_tflite_quantised(name: str) -> None:
+    program = import_tflite(load_tflite(REGRESSION / "model" / f"mlperf_tiny_{name}_int8.tflite"), name)
+    Layout().run(program)
+    ConvertQuantizedToTpu(profile="tflite").run(program)
+    wanted, got = run_code(program, inputs(program), load_chip("bm1684x"), poison=1, shuffle=2, host=True)
+    assert len(got) > 8
+    assert not differences(wanted, got)
