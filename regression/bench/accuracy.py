@@ -68,16 +68,19 @@ NETWORKS = {
     ),
 }  # fmt: skip
 _MAX = ("--cali_method", "max")
+_TUNED = (*_MAX, "--tune", "--tune_num", "50")
 _EQUAL = ("--equalize-channels=dataset={samples}", "--dce")
-_WALK = "dataset={samples} input_num=50 chip=bm1684x {symmetry}"
+_WALK = "dataset={samples} chip=bm1684x {symmetry}"
 RECIPES = {
     "plain": Recipe(),
     "ranges by max": Recipe(calibration=_MAX),
+    "tuned ranges": Recipe(calibration=_TUNED),
     "bias correction": Recipe(calibration=_MAX, passes=(f"--correct-bias={_WALK}",)),
     "weight reconstruction": Recipe(calibration=_MAX, passes=(f"--reconstruct-weights={_WALK}",)),
     "channel equalisation": Recipe(_EQUAL, _MAX),
     "equalisation, bias correction": Recipe(_EQUAL, _MAX, (f"--correct-bias={_WALK}",)),
     "equalisation, weight reconstruction": Recipe(_EQUAL, _MAX, (f"--reconstruct-weights={_WALK}",)),
+    "equalisation, tuned ranges, weight reconstruction": Recipe(_EQUAL, _TUNED, (f"--reconstruct-weights={_WALK}",)),
 }
 """Weights have a scale a channel in all of them."""
 

@@ -57,15 +57,17 @@ def execute(document: Path, folder: Path, logs: Path) -> str:
     parts = [f'exec >"{logs}/{n}.out" 2>"{logs}/{n}.err"\n{block.text}' for n, block in enumerate(wanted)]
     script.write_text("\n".join([*parts, f'exec >"{logs}/{len(wanted)}.out"', ""]))
     ended = run("bash", "-euo", "pipefail", script, cwd=folder, timeout_s=TIMEOUT_S)
+    wrong = []
     for n, block in enumerate(wanted):
         printed = (logs / f"{n}.out").read_text()
         where = f"{document.name}:{block.line}"
         if not (logs / f"{n + 1}.out").exists():
             errors = (logs / f"{n}.err").read_text()
-            return f"{where}: exit code {ended.returncode}\n{block.text}\nstdout:\n{printed}\nstderr:\n{errors}"
+            wrong.append(f"{where}: exit code {ended.returncode}\n{block.text}\nstdout:\n{printed}\nstderr:\n{errors}")
+            break
         if block.output is not None and not matches_loosely(block.output, printed):
-            return f"{where}: prints something else\n{block.text}\n{difference(block.output, printed)}"
-    return ""
+            wrong.append(f"{where}: prints something else\n{block.text}\n{difference(block.output, printed)}")
+    return "\n".join(wrong)
 
 
 def copy_of_the_checkout(folder: Path) -> Path:

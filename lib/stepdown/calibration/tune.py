@@ -31,7 +31,7 @@ from stepdown.numerics.quantize import QuantParams, asymmetric, dequantize, quan
 from stepdown.runtimes.interpreter import Interpreter, run_op
 from stepdown.transforms.import_calibration_table import Row, float_values
 
-FACTORS = (1.0, 0.93, 1.08, 0.86, 1.16, 0.78, 1.25, 0.7)
+FACTORS = (1.0, 0.93, 1.08, 0.86, 1.16, 0.78, 1.25, 0.7, 0.62, 0.54, 0.46)
 """Candidates, in units of the first pass's range, the nearest to it first."""
 
 Rows = Mapping[str, Row]

@@ -26,7 +26,7 @@ examples:
   run_calibration.py resnet18.mlir --dataset /dataset/imagenet/val --tune --tune_num 20 -o table_tuned
 """
 METHODS = ("percentile", "mse", "max", "kl", "auto")
-TUNE_NUM = 10
+TUNE_NUM = 32
 
 
 def parser() -> argparse.ArgumentParser:
