@@ -45,7 +45,7 @@ def load(
 ) -> Program:
     """Return the program of some streams by engine, for a machine with so much global memory.
 
-    Between its `parts` the host may work; they say by engine how many commands have ended by then.
+    Between its `parts` the host may work; they say by engine how many commands have ended by then (none: not named).
 
     Raises:
         InputError: a stream is damaged, or one of its commands cannot or must not run; names it.
@@ -53,12 +53,26 @@ def load(
     engines = ENGINES[: 1 + chip.dma_engines]
     if unknown := sorted(set(streams) - set(engines)):
         raise InputError(f"a stream for the engine '{unknown[0]}'", fix=f"this machine has {', '.join(engines)}")
-    program = Program({engine: decode(streams.get(engine, b""), engine) for engine in engines}, parts)
+    program = Program({engine: decode(streams.get(engine, b""), engine) for engine in engines}, _met(parts, engines))
+    _check_parts(program)
     _check_ranges(program, chip, global_bytes)
-    steps = list(order(program.commands, parts))
+    steps = list(order(program.commands, program.parts))
     if hazards:
-        check_hazards(program.commands, parts, steps, local_memory(chip).lanes)
+        check_hazards(program.commands, program.parts, steps, local_memory(chip).lanes)
     return program
+
+
+def _met(parts: Sequence[Mapping[str, int]], engines: Sequence[str]) -> list[dict[str, int]]:
+    """Return parts that speak of every engine: one that is not named has ended nothing."""
+    return [{engine: part.get(engine, 0) for engine in engines} for part in parts]
+
+
+def _check_parts(program: Program) -> None:
+    """Check that parts follow each other within the streams."""
+    for engine, commands in program.commands.items():
+        counts = [0, *(part[engine] for part in program.parts), len(commands)]
+        if counts != sorted(counts):
+            raise InputError(f"parts end after {counts[1:-1]} of the {len(commands)} commands of {engine}")
 
 
 def _check_ranges(program: Program, chip: Chip, global_bytes: int) -> None:

@@ -8,7 +8,6 @@ from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
 from stepdown.npu.codegen import generate, stored
-from stepdown.npu.isa import ENGINES
 from stepdown.runtimes.interpreter import Interpreter, run_op
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.sim import Machine, load
@@ -50,11 +49,10 @@ def run_code(
     for op in program.input_ops:
         place, _ = code.tensors[value_name(op.results[0])]
         put(place.address, stored(arguments[op.operands[0]], place.type))
-    parts = [dict.fromkeys(ENGINES[: 1 + chip.dma_engines], 0) | dict(step.after) for step in code.host]
-    program_of_machine = load(code.streams, chip, code.global_bytes, parts=parts)
+    program_of_machine = load(code.streams, chip, code.global_bytes, parts=[step.after for step in code.host])
     steps = machine.steps(program_of_machine, shuffle=shuffle)
     done = dict.fromkeys(program_of_machine.commands, 0)
-    for step, part in zip(code.host, parts, strict=True):
+    for step, part in zip(code.host, program_of_machine.parts, strict=True):
         while done != part:
             done[next(steps)[0]] += 1
         for value, array in zip(step.op.results, run_op(step.op, operands(step.op)), strict=True):

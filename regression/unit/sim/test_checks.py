@@ -159,3 +159,18 @@ def test_values_that_cannot_be_are_named_when_it_runs() -> None:
     with pytest.raises(InputError, match=r"reads shifts from .* are its parameters in place"):
         asm.run(target)
     assert isinstance(asm.streams["compute"][0], Conv)
+
+
+@pytest.mark.parametrize("parts", [[{"dma": 3}], [{"dma": 2}, {"dma": 1}], [{"dma": -1}]])
+def test_parts_that_the_streams_do_not_have_are_named(parts: list[dict[str, int]]) -> None:
+    fill = Fill(target=packed("i8", (1, 1, 1, 1), 0))
+    with pytest.raises(InputError, match=r"parts end after \[.*\] of the 2 commands of dma"):
+        load({"dma": encode([fill, fill])}, chip(), GLOBAL_BYTES, parts=parts)
+
+
+def test_after_a_part_all_that_ran_before_is_over() -> None:
+    buffer = packed("i8", (1, 8, 4, 4), 0, space="local", lanes=8)
+    streams = {"dma": encode([Fill(target=buffer)]), "compute": encode([Rescale(input=buffer, output=buffer)])}
+    load(streams, chip(), GLOBAL_BYTES, parts=[{"dma": 1}])
+    with pytest.raises(InputError, match="nothing puts the two in order"):
+        load(streams, chip(), GLOBAL_BYTES)
