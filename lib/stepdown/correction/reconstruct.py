@@ -15,7 +15,7 @@ from stepdown.dialects.top.source import Weight
 from stepdown.dialects.types import is_none, quant_of, tensor
 from stepdown.numerics.quantize import QuantParams, dequantize
 from stepdown.transforms.lowering.integer import can_lower
-from stepdown.transforms.lowering.mac import channel_axis, channel_scales
+from stepdown.transforms.lowering.mac import channel_axis, lowered_scales
 
 MAX_COLUMNS = 512
 """Output positions of a sample that are looked at; of more, evenly spaced ones."""
@@ -86,6 +86,7 @@ class _Solver:
         self.bias = np.zeros((groups, outputs)) if bias is None else bias.reshape(groups, outputs).astype(np.float64)
         self.source, self.target = walk.state.params_of(op.operands[0]), walk.state.params_of(op.results[0])
         self.chosen: Rows | None = None
+        self._together = 1 if walk.state.chip is None else walk.state.chip.channels_per_scale
         self.integers, self.scales = np.empty(0), np.empty(0)
 
     # --- what is read and wanted
@@ -167,7 +168,9 @@ class _Solver:
     def _solve(self, halves: Halves, ridge: float) -> None:
         seen = halves[0] + halves[1]
         problem = wanted(self.rows, seen, ridge)
-        self.scales = best_scales(problem, self._scales(problem.rows))
+        self.scales = self._scales(problem.rows)
+        if self._together == 1:
+            self.scales = best_scales(problem, self.scales)
         self.integers = round_rows(problem, self.scales)
         self.chosen = _with_bias(self.integers * self.scales[:, :, None], seen)
 
@@ -179,7 +182,9 @@ class _Solver:
     def _scales(self, rows: np.ndarray) -> np.ndarray:
         """Return the scale [G, O] that lowering would give each row."""
         groups, outputs, terms = rows.shape
-        flat = channel_scales(rows.reshape(-1, terms), self.bias.reshape(-1), 0, self.source)
+        flat = lowered_scales(
+            rows.reshape(-1, terms), self.bias.reshape(-1), 0, self.source, groups, self._together
+        )  # fmt: skip
         return flat.astype(np.float64).reshape(groups, outputs)
 
     def correct_bias(self) -> float:

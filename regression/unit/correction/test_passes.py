@@ -14,6 +14,7 @@ from stepdown.dialects.op import fused_of, is_internal, value_name
 from stepdown.dialects.program import Program
 from stepdown.dialects.types import quant_of
 from stepdown.errors import InputError
+from stepdown.numerics.quantize import QuantParams
 from stepdown.transforms.base import Pass
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 from stepdown.transforms.dce import Dce
@@ -106,6 +107,30 @@ def test_reconstruction_is_the_same_every_time_and_lowered_as_it_is(folders: tup
         assert kinds and all(kinds.values())
         assert all(weights[key].dtype == np.int8 and weights[key].tobytes() in stored for key in kinds)
     assert all(np.array_equal(made[0][key], made[1][key]) for key in made[0])
+
+
+def reconstructed(table: str, folder: Path, chip: str, qtable: str = "") -> dict[str, QuantParams | None]:
+    """Return the types of the weights, by op, after reconstruction."""
+    program = mobile_net()
+    ImportCalibrationTable(table).run(program)
+    ReconstructWeights(dataset=str(folder), chip=chip, qtable=qtable).run(program)
+    return {op.tensor_name: quant_of(op.operands[1]) for op in program.ops if op.kind == "mac"}
+
+
+def test_ops_that_a_qtable_keeps_float_are_left_alone(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "qtable").write_text("depthwise F16\n")
+    table = write_table(mobile_net(), folders[0], tmp_path / "table")
+    weights = reconstructed(table, folders[0], CHIP, str(tmp_path / "qtable"))
+    assert [name for name, params in weights.items() if params is None] == ["depthwise"]
+
+
+def test_channels_that_share_a_scale_on_a_chip_share_it_after_reconstruction(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    table = write_table(mobile_net(), folders[0], tmp_path / "table")
+    weights = {chip: reconstructed(table, folders[0], chip)["expand"] for chip in (CHIP, "gemmini")}
+    scales = {chip: np.unique(params.scale).size for chip, params in weights.items() if params}
+    assert scales["gemmini"] == 2 < scales[CHIP]  # 24 channels, 16 of them together
 
 
 def test_a_float_module_cannot_be_reconstructed_and_a_calibrated_one_not_equalised(

@@ -74,17 +74,26 @@ def _weight(
         UnsupportedModel: the sums of a channel could leave int32.
     """
     axis = channel_axis(op, weight)
-    scales = channel_scales(weight, bias, axis, source)
-    if state.chip is not None and state.chip.channels_per_scale != 1:
-        dead = ~weight.any(axis=tuple(i for i in range(weight.ndim) if i != axis))
-        own = np.where(dead, _bias_floor(bias, len(scales), source), scales)
-        scales = shared_scales(own, op.group if isinstance(op, Conv) else 1, state.chip.channels_per_scale)
+    together = 1 if state.chip is None else state.chip.channels_per_scale
+    scales = lowered_scales(weight, bias, axis, source, op.group if isinstance(op, Conv) else 1, together)
     quantized = quantize_weight(weight, scales, axis)
     _check_accumulator(op, quantized, axis, source)
     key = value_name(op.operands[1])
     params = QuantParams(tuple(float(s) for s in scales), 0, "i8", axis)
     groups = op.group if isinstance(op, ConvTranspose) else 1
     return state.weight(f"{key}_i8", quantized, params), np.tile(scales, groups)
+
+
+def lowered_scales(
+    weight: np.ndarray, bias: np.ndarray | None, axis: int, source: QuantParams, groups: int, together: int
+) -> np.ndarray:
+    """Return the float32 scale of each channel of `weight` on a chip where `together` neighbours share one."""
+    scales = channel_scales(weight, bias, axis, source)
+    if together == 1:
+        return scales
+    dead = ~weight.any(axis=tuple(i for i in range(weight.ndim) if i != axis))
+    own = np.where(dead, _bias_floor(bias, len(scales), source), scales)
+    return shared_scales(own, groups, together)
 
 
 def channel_scales(weight: np.ndarray, bias: np.ndarray | None, axis: int, source: QuantParams) -> np.ndarray:
