@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from stepdown.model.file import ModelFile
-from stepdown.model.schema import Network, Provenance, Region, Stage
+from stepdown.model.schema import Network, Provenance, Region, Stage, Tensor
 
 
 def strip(model: ModelFile) -> ModelFile:
@@ -20,9 +20,14 @@ def _stripped_network(network: Network) -> Network:
 
 def _stripped(stage: Stage) -> Stage:
     kept = {*stage.inputs, *stage.outputs, *(n for net in stage.subnets for n in (*net.inputs, *net.outputs))}
-    tensors = [replace(tensor, fused=(), view_of="") for tensor in stage.tensors if tensor.name in kept]
+    tensors = [_nameless(tensor, stage) for tensor in stage.tensors if tensor.name in kept]
     memory = [_without_time(region) for region in stage.memory if region.name in kept and not region.shape]
     return replace(stage, tensors=tuple(tensors), memory=tuple(memory), steps=(), provenance=Provenance())
+
+
+def _nameless(tensor: Tensor, stage: Stage) -> Tensor:
+    """Return a tensor without names of others; an input keeps the one by which a caller gives it."""
+    return replace(tensor, fused=(), view_of=tensor.view_of if tensor.name in stage.inputs else "")
 
 
 def _without_time(region: Region) -> Region:

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 
 from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
-from stepdown.dialects.program import Program
+from stepdown.dialects.program import Program, free_name
 from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.npu.cost import local_memory
@@ -40,12 +40,13 @@ class HostStep:
 class Code:
     """What a machine needs to run a network: streams by engine, what lies in global memory, where tensors are.
 
-    `layers` are the names of the ops' tensors; a command's `layer` is a place in it. `host` are the ops that have no
-    commands, in order.
+    `constants` are the tensors of `image` by name. `layers` are the names of the ops' tensors; a command's `layer` is a
+    place in it. `host` are the ops that have no commands, in order.
     """
 
     streams: dict[str, bytes] = field(default_factory=dict)
     image: dict[int, np.ndarray] = field(default_factory=dict)
+    constants: dict[str, Tensor] = field(default_factory=dict)
     tensors: dict[str, tuple[Tensor, tuple[int, ...]]] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
     host: list[HostStep] = field(default_factory=list)
@@ -123,17 +124,18 @@ class _Generator:
         return made
 
     def _beside(self, type: str, shape: Four, values: np.ndarray | None) -> Tensor:
-        return self._reserve(type, shape) if values is None else self._constant(type, values.reshape(shape))
+        return self._reserve(type, shape) if values is None else self._constant("indices", type, values.reshape(shape))
 
     def _source(self, value: SSAValue) -> Tensor:
         """Return where a value lies; a constant is put into global memory when it is asked for."""
         if value not in self._places:
-            self._places[value] = self._constant(element_type(value), self._weights[value].reshape(1, 1, 1, -1))
+            held = self._weights[value].reshape(1, 1, 1, -1)
+            self._places[value] = self._constant(value_name(value), element_type(value), held)
         return self._places[value]
 
-    def _constant(self, type: str, values: np.ndarray) -> Tensor:
+    def _constant(self, name: str, type: str, values: np.ndarray) -> Tensor:
         n, c, h, w = values.shape
-        place = self._reserve(type, (n, c, h, w))
+        place = self._code.constants[free_name(name, self._code.constants)] = self._reserve(type, (n, c, h, w))
         self._code.image[place.address] = stored(values, type)
         return place
 
@@ -155,7 +157,8 @@ class _Generator:
         constants = kernel.constants(self._local.lanes)
         tiling = tile(kernel, constants, self._local.lanes, self._local.lane_bytes, self._chip.local_alignment_bytes)
         output = self._place(kernel.op.results[0])
-        images = {name: self._constant(c.type, c.values) for name, c in constants.items()}
+        made = kernel.op.tensor_name
+        images = {name: self._constant(f"{made}.{name}", c.type, c.values) for name, c in constants.items()}
         _Tiles(self, kernel, constants, images, tiling, output, layer).run()
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 from stepdown.errors import InputError
 from stepdown.runtimes.runner import Runner, RunnerOptions
 
-SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlir": "mlir"}
+SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlir": "mlir", ".bmodel": "bmodel"}
 
 
 def open_runner(path: str | os.PathLike[str], options: RunnerOptions | None = None) -> Runner:
@@ -28,6 +28,10 @@ def open_runner(path: str | os.PathLike[str], options: RunnerOptions | None = No
         from stepdown.runtimes.tflite import TfliteRunner
 
         return TfliteRunner(path, options or RunnerOptions())
+    if kind == "bmodel":
+        from stepdown.runtimes.bmodel import BmodelRunner
+
+        return BmodelRunner(path, options or RunnerOptions())
     from stepdown.runtimes.mlir import MlirRunner
 
     return MlirRunner(path, options or RunnerOptions())

@@ -2,21 +2,21 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from xdsl.ir import SSAValue
 
-from stepdown.dialects.op import TensorOp, fused_of, internal_of, layout_of, value_name
+from stepdown.dialects.meaning import tensor_info
+from stepdown.dialects.op import TensorOp, layout_of, value_name
 from stepdown.dialects.program import Program, argument_name, read_program
 from stepdown.dialects.types import DTYPES, quant_of, shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.files.hashes import sha256_file
-from stepdown.files.npz import NpzMetadata, TensorInfo
-from stepdown.numerics.quantize import quantize
+from stepdown.files.npz import NpzMetadata
+from stepdown.numerics.quantize import QuantParams, quantize
 from stepdown.runtimes.interpreter import Interpreter
-from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, layout_name, match_inputs
+from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
 
 
 class MlirRunner:
@@ -103,34 +103,10 @@ def _native(value: SSAValue) -> SSAValue:
     return owner.operands[0] if isinstance(owner, TensorOp) and owner.name == "tpu.Convert" else value
 
 
-def _view_of(value: SSAValue) -> str:
-    if not isinstance(value.owner, TensorOp) or not value.owner.name.startswith("tpu."):
-        return ""
-    from stepdown.dialects.tpu import view_of
-
-    return view_of(value)
-
-
 def input_spec(op: TensorOp) -> TensorSpec:
     """Return an input as a caller gives it: under its own name; quantised where integers may be given."""
     value = quantised_input(op) or op.results[0]
     return TensorSpec(argument_name(op), shape_of(value), tensor_info(value))
-
-
-def tensor_info(value: SSAValue) -> TensorInfo:
-    """Return what a tensor of a program holds once it is dumped, in the source model's layout."""
-    op, params = value.owner, quant_of(value)
-    assert isinstance(op, TensorOp)
-    named = TensorInfo(
-        storage_of(value), fused=tuple(fused_of(op)), view_of=_view_of(value), internal=internal_of(value),
-        layout=layout_name(layout_of(value)),
-    )  # fmt: skip
-    if params is None:
-        return named
-    if params.axis is None:
-        return replace(named, scale=params.scale, zero_point=params.zero_point)  # type: ignore[arg-type]
-    axis = (layout_of(value) or range(len(shape_of(value)))).index(params.axis)
-    return replace(named, scale=list(params.scale), zero_point=params.zero_point, axis=axis)  # type: ignore[arg-type]
 
 
 def as_stored(array: np.ndarray, value: SSAValue) -> np.ndarray:
@@ -157,8 +133,16 @@ def _spec(value: SSAValue) -> TensorSpec:
 
 
 def _argument(array: np.ndarray, value: SSAValue, where: str) -> np.ndarray:
-    """Return an input in the type its op wants: float and integer widths are converted, reals quantised if it is."""
-    wanted, params = DTYPES[storage_of(value)], quant_of(value)
+    return as_input(array, value_name(value), storage_of(value), quant_of(value), where)
+
+
+def as_input(array: np.ndarray, name: str, storage: str, params: QuantParams | None, where: str) -> np.ndarray:
+    """Return an input in the type its op wants: float and integer widths are converted, reals quantised if it is.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    wanted = DTYPES[storage]
     if array.dtype == wanted:
         return array
     if params is not None and np.issubdtype(array.dtype, np.floating):
@@ -166,9 +150,7 @@ def _argument(array: np.ndarray, value: SSAValue, where: str) -> np.ndarray:
     both_float = np.issubdtype(array.dtype, np.floating) and np.issubdtype(wanted, np.floating)
     if both_float or np.can_cast(array.dtype, wanted, "safe") or _fits(array, wanted):
         return array.astype(wanted)
-    raise InputError(
-        f"input '{value_name(value)}' is {array.dtype}, want {wanted}", where, "convert it with npz_tool.py"
-    )
+    raise InputError(f"input '{name}' is {array.dtype}, want {wanted}", where, "convert it with npz_tool.py")
 
 
 def _fits(array: np.ndarray, wanted: np.dtype) -> bool:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stepdown.dialects.meaning import layout_name
 from stepdown.errors import InputError, ResourceError, UnsupportedModel
 from stepdown.files.hashes import sha256_file
 from stepdown.files.npz import TensorInfo
-from stepdown.runtimes.runner import EngineRunner, RunnerOptions, Tensors, TensorSpec, layout_name, match_inputs
+from stepdown.runtimes.runner import EngineRunner, RunnerOptions, Tensors, TensorSpec, match_inputs
 
 if TYPE_CHECKING:
     import onnx

@@ -95,16 +95,6 @@ class EngineRunner:
         raise InputError(f"input '{name}' is {array.dtype}, want {wanted}", self.path, "convert it with npz_tool.py")
 
 
-_CHANNELS_FIRST = {3: "NCW", 4: "NCHW", 5: "NCDHW"}
-"""By rank, the letters of the dimensions of a tensor that is stored channels first."""
-
-
-def layout_name(order: tuple[int, ...]) -> str:
-    """Return `NHWC` for the order (0, 2, 3, 1) that brings a tensor from channels first to last, '' for any other."""
-    stored = _CHANNELS_FIRST.get(len(order), "")
-    return "".join(stored[i] for i in order) if stored and order == (0, *range(2, len(order)), 1) else ""
-
-
 def match_inputs(given: Mapping[str, np.ndarray], specs: list[TensorSpec], where: str) -> Tensors:
     """Return the given tensors under the names of the network's inputs, in their order, shapes checked.
 

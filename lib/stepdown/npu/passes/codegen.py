@@ -1,0 +1,65 @@
+"""codegen: from a lowered module to a model file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from stepdown.chips import Chip, load_chip
+from stepdown.dialects.program import Program, State
+from stepdown.errors import InputError, ResourceError, UnsupportedModel
+from stepdown.model import ModelFile, Network, SectionStore, write_model_file
+from stepdown.model.provenance import provenance
+from stepdown.npu.codegen import generate
+from stepdown.npu.stage import make_stage
+from stepdown.transforms.base import Pass
+
+
+@dataclass(frozen=True)
+class Codegen(Pass):
+    """Write the model file of a lowered module; chip=X.toml where the chip does not come with Stepdown."""
+
+    model_file: str = ""
+    chip: str = ""
+
+    required: ClassVar[tuple[str, ...]] = ("model_file",)
+
+    def run(self, program: Program) -> None:
+        """Write the model file; the program stays as it is.
+
+        Raises:
+            InputError: the module is not lowered, for another chip, or the file cannot be written.
+            UnsupportedModel: the chip is no NPU, or ops have no commands; names them all.
+            ResourceError: a tile does not fit local memory, or the network global memory.
+        """
+        if not self.model_file.endswith(".bmodel"):
+            raise InputError(f"'{self.model_file}' is no name of a model file", "--codegen", "end it in .bmodel")
+        if program["state"] != State.TPU_LOWERED:
+            fix = "lower it with --convert-top-to-tpu=…"
+            raise InputError(f"is in state {program['state']}, want {State.TPU_LOWERED}", program.path, fix)
+        write_model_file(self.model_file, model_of(program, self._chip(program)))
+
+    def _chip(self, program: Program) -> Chip:
+        chip = load_chip(self.chip or program["chip"])
+        if chip.name != program["chip"]:
+            raise InputError(f"is lowered for chip {program['chip']}, not {chip.name}", program.path)
+        if chip.kind != "npu":
+            raise UnsupportedModel(f"chip {chip.name} is no NPU and has no model file", program.path)
+        return chip
+
+
+def model_of(program: Program, chip: Chip) -> ModelFile:
+    """Return the model file of a lowered program.
+
+    Raises:
+        UnsupportedModel: some ops have no command; names them all.
+        ResourceError: a tile does not fit local memory, or the network global memory.
+    """
+    code = generate(program, chip)
+    if code.global_bytes > chip.global_memory_bytes:
+        what = f"takes {code.global_bytes} bytes of memory, and chip {chip.name} has {chip.global_memory_bytes}"
+        raise ResourceError(what, program.path)
+    store, source = SectionStore(), Path(program.path)
+    files = [source, source.with_name(Path(program["weight_file"]).name)] if program["weight_file"] else [source]
+    made_of = provenance([file for file in files if file.is_file()], ["--codegen"])
+    stage = make_stage(program, code, store, made_of)
+    return ModelFile(chip.to_toml(), (Network(program.name, program["mode"], program["profile"], (stage,)),), store)

@@ -1,0 +1,163 @@
+"""From a lowered module to a model file and its run on the machine: the bytes of the reference, from the file alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from npu.test_networks import calibrate, inputs, mnist, resnet8
+from targets import lowering, targets
+
+from stepdown.chips import load_chip
+from stepdown.dialects.program import Program
+from stepdown.errors import InputError, StepError, UnsupportedModel
+from stepdown.model import read_model_file, write_model_file
+from stepdown.model.strip import strip
+from stepdown.npu.passes.codegen import Codegen
+from stepdown.runtimes import RunnerOptions, open_runner
+from stepdown.runtimes.mlir import MlirRunner
+
+MODES = ("F16", "BF16", "INT8", "INT8 asymmetric")
+
+
+def lowered(network, mode: str = "INT8", chip: str = "bm1684x", cut: bool = True) -> tuple[Program, dict]:
+    """Return a lowered network with an input for it; `cut` ends it before what the engines have no commands for."""
+    program = network()
+    given = inputs(program)
+    last = program.ops[-1]
+    if cut and last.name == "top.Softmax":
+        program.finish([last.operands[0]])
+        last.detach()
+        last.erase()
+    if "INT8" in mode:
+        calibrate(program, given)
+    lowering(mode, chip).run(program)
+    return program, given
+
+
+def compiled(program: Program, folder: Path, name: str = "net") -> Path:
+    path = folder / f"{name}.bmodel"
+    Codegen(model_file=str(path)).run(program)
+    return path
+
+
+def assert_same(wanted: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> None:
+    assert set(got) == set(wanted)
+    for name, array in wanted.items():
+        assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape), name
+        assert got[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize(("mode", "chip"), targets(MODES))
+@pytest.mark.parametrize("network", [mnist, resnet8])
+def test_every_tensor_has_the_bytes_of_the_reference(network, mode: str, chip: str, tmp_path: Path) -> None:
+    program, given = lowered(network, mode, chip)
+    reference, runner = MlirRunner(program), open_runner(compiled(program, tmp_path))
+    wanted = reference.run(given, "all")
+    assert len(wanted) > 8
+    for _ in range(2):
+        assert_same(wanted, runner.run(given, "all"))
+    assert_same(reference.run(given), runner.run(given))
+    assert runner.inputs() == reference.inputs()
+    assert runner.outputs() == reference.outputs()
+    meant = runner.metadata
+    assert meant.outputs == reference.metadata.outputs
+    if "INT8" in mode:
+        assert meant.tensors == reference.metadata.tensors
+
+
+def test_integers_in_and_out(tmp_path: Path) -> None:
+    program, given = lowered(mnist)
+    native = MlirRunner(program).run(given, "all")["input"]
+    path = compiled(program, tmp_path)
+    runner = open_runner(path, RunnerOptions(output_type="native"))
+    wanted = MlirRunner(program).run({"input": native}, "all")
+    assert "input_f32" not in wanted
+    assert_same(wanted, runner.run({"input": native}, "all"))
+    assert_same(MlirRunner(program, RunnerOptions(output_type="native")).run(given), runner.run(given))
+
+
+def test_equal_modules_give_equal_files_and_other_weights_another(tmp_path: Path) -> None:
+    program, _ = lowered(mnist)
+    first, second = compiled(program, tmp_path, "first"), compiled(program, tmp_path, "second")
+    assert first.read_bytes() == second.read_bytes()
+    key = next(key for key in program.weights if program.weights[key].dtype == np.int8)
+    program.weights[key] = -program.weights[key]
+    assert compiled(program, tmp_path, "third").read_bytes() != first.read_bytes()
+
+
+def test_a_stripped_file_runs_the_same(tmp_path: Path) -> None:
+    program, given = lowered(mnist)
+    path = compiled(program, tmp_path)
+    write_model_file(tmp_path / "stripped.bmodel", strip(read_model_file(path)))
+    assert_same(MlirRunner(program).run(given), open_runner(tmp_path / "stripped.bmodel").run(given))
+
+
+def test_every_step_is_an_op_and_no_tensor_is_read_before_it_is_made(tmp_path: Path) -> None:
+    program, _ = lowered(resnet8)
+    stage = read_model_file(compiled(program, tmp_path)).networks[0].stages[0]
+    made = {name for op in program.ops for name in op.names}
+    assert {step.name for step in stage.steps} <= made
+    regions = {region.name: region for region in stage.memory}
+    steps = {step.name: index for index, step in enumerate(stage.steps)}
+    for op in program.ops:
+        for value in op.operands:
+            source = regions.get(next(iter(getattr(value.owner, "names", [])), ""))
+            if source and op.tensor_name in steps:
+                assert source.first <= steps[op.tensor_name] <= source.last
+
+
+def test_a_damaged_file_is_refused_with_its_section(tmp_path: Path) -> None:
+    program, _ = lowered(mnist)
+    path = compiled(program, tmp_path)
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"section '.*' is damaged"):
+        open_runner(path)
+
+
+def test_commands_that_do_not_fit_the_chip_of_the_file_are_refused(tmp_path: Path) -> None:
+    program, _ = lowered(mnist)
+    path = compiled(program, tmp_path)
+    model = read_model_file(path)
+    lines = [line.replace("local_bytes = ", "local_bytes = 64 # ") for line in model.chip.splitlines()]
+    write_model_file(path, replace(model, chip="\n".join(lines)))
+    with pytest.raises(StepError, match=r"net\.bmodel"):
+        open_runner(path)
+
+
+def test_what_has_no_commands_is_refused_by_name(tmp_path: Path) -> None:
+    program, _ = lowered(resnet8, cut=False)
+    with pytest.raises(UnsupportedModel, match=r'tpu.Softmax loc\("StatefulPartitionedCall:0"\)'):
+        compiled(program, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name", "problem"),
+    [
+        ({"state": "TOP_F32"}, "x.bmodel", "is in state TOP_F32, want TPU_LOWERED"),
+        ({"chip": "none"}, "x.bmodel", "no chip 'none'"),
+        ({}, "x.mlir", "'x.mlir' is no name of a model file"),
+    ],
+)
+def test_what_is_no_lowered_module_for_an_npu_is_refused(attributes: dict, name: str, problem: str) -> None:
+    program, _ = lowered(mnist)
+    for key, value in attributes.items():
+        program[key] = value
+    with pytest.raises(InputError, match=problem):
+        Codegen(model_file=name).run(program)
+
+
+def test_a_chip_of_another_kind_or_name_is_refused(tmp_path: Path) -> None:
+    program, given = lowered(mnist)
+    text, file = load_chip("bm1684x").to_toml(), tmp_path / "own.toml"
+    file.write_text(text)
+    path = str(tmp_path / "own.bmodel")
+    Codegen(model_file=path, chip=str(file)).run(program)
+    assert_same(MlirRunner(program).run(given), open_runner(path).run(given))
+    for change, problem in ((("npu", "cpu"), "is no NPU"), (("bm1684x", "k9"), "lowered for chip bm1684x, not k9")):
+        file.write_text(text.replace(f'"{change[0]}"', f'"{change[1]}"'))
+        with pytest.raises(StepError, match=problem):
+            Codegen(model_file=path, chip=str(file)).run(program)
