@@ -80,7 +80,7 @@ class BmodelRunner:
         try:
             return load(streams, self.chip, self.stage.memory_bytes.get(GLOBAL, 0), parts=self.stage.ends[:-1])
         except StepError as error:
-            raise type(error)(f"{error.where}: {error.what}", self.path, error.fix) from None
+            raise type(error)(": ".join(filter(None, (error.where, error.what))), self.path, error.fix) from None
 
     def _given_as(self, name: str) -> str:
         """Return the name by which a caller gives an input."""
