@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Container, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +78,6 @@ class Weights(MutableMapping[str, np.ndarray]):
             number += 1
             key = f"{wanted}_{number}"
         return key
-
-
-def free_name(wanted: str, taken: Container[str]) -> str:
-    """Return `wanted`, or a numbered name where it is taken."""
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

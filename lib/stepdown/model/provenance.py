@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stepdown import __version__
 from stepdown.files.hashes import sha256_file
+from stepdown.files.names import free_name
 from stepdown.model.schema import Provenance
-from stepdown.model.sections import free_name
 
 _PACKAGES = ("numpy", "xdsl")
 _FOLDERS = re.compile(r"[^\s=,:;'\"\[\](){}]*[/\\]")

@@ -1,18 +1,10 @@
 """Sections while a model file is made: equal ones are kept once."""
 
 import hashlib
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
+from stepdown.files.names import free_name
 from stepdown.model.container import Content
-
-
-def free_name(wanted: str, taken: Container[str]) -> str:
-    """Return `wanted`, or a numbered name where it is taken."""
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
 
 
 class SectionStore(Mapping[str, Content]):

@@ -11,9 +11,10 @@ from xdsl.ir import SSAValue
 
 from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
-from stepdown.dialects.program import Program, free_name
+from stepdown.dialects.program import Program
 from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import UnsupportedModel
+from stepdown.files.names import free_name
 from stepdown.npu.cost import local_memory
 from stepdown.npu.isa import BYTES, Command, Move, Tensor, encode, packed
 from stepdown.npu.isa.tensor import Four

@@ -29,9 +29,10 @@ from stepdown.dialects.op import (
     location,
     names_of,
 )
-from stepdown.dialects.program import Program, free_name
+from stepdown.dialects.program import Program
 from stepdown.dialects.top.source import Absent, Input, Weight
 from stepdown.dialects.types import is_none, storage_of_dtype, tensor
+from stepdown.files.names import free_name
 
 Pattern = Callable[["Rewriter", TensorOp], bool]
 PATTERNS: defaultdict[str, list[Pattern]] = defaultdict(list)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import Order, TensorOp, fused_of, internal_of, value_name
-from stepdown.dialects.program import free_name
 from stepdown.dialects.types import shape_of
+from stepdown.files.names import free_name
 from stepdown.transforms.layouts.orders import channels_first, channels_last, identity, own_order, sequence
 from stepdown.transforms.layouts.rules import Form
 from stepdown.transforms.layouts.views import Network, View, is_constant

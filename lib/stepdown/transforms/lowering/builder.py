@@ -19,11 +19,12 @@ from stepdown.dialects.op import (
     names_of,
     value_name,
 )
-from stepdown.dialects.program import Program, argument_name, free_name
+from stepdown.dialects.program import Program, argument_name
 from stepdown.dialects.top.source import Weight
 from stepdown.dialects.tpu import TPU_OPS, Convert, Lut, Rescale
 from stepdown.dialects.types import NONE, is_none, is_real, quant_of, range_of, shape_of, storage_of, tensor
 from stepdown.errors import InputError
+from stepdown.files.names import free_name
 from stepdown.numerics.float_scale import float_scales
 from stepdown.numerics.floats import bf16_bits, round_bf16
 from stepdown.numerics.quantize import QuantParams, asymmetric, dequantize, quantize, symmetric
