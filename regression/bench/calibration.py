@@ -24,11 +24,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from chain import peak_gflops
 from nncf_peer import nncf_command
+from resnets import resnet
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 FLAGS = (
@@ -198,7 +199,7 @@ def growth(folder: Path) -> None:
 
     from stepdown.files.npz import write_npz
 
-    onnx.save(resnet50(), folder / "resnet50.onnx")
+    onnx.save(resnet(50), folder / "resnet50.onnx")
     run([*PYTHON, TOOLS / "model_transform.py", "--model_name", "resnet50", "--model_def", folder / "resnet50.onnx",
          "--mlir", folder / "resnet50.mlir"])  # fmt: skip
     sample = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
@@ -211,49 +212,6 @@ def growth(folder: Path) -> None:
         ])  # fmt: skip
         what = f"ResNet-50's shapes, {count} samples, {engine}, {workers} workers"
         print(f"{what:56} {cost.seconds:7.1f} s {cost.peak_mib:6.0f} MiB", flush=True)
-
-
-def resnet50() -> Any:
-    """Return a network of ResNet-50's shapes with random weights. Source: K. He and others, CVPR 2016, table 1."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    random = np.random.default_rng(0)
-    nodes: list[onnx.NodeProto] = []
-    weights: list[onnx.TensorProto] = []
-
-    def conv(x: str, cin: int, cout: int, size: int, stride: int, relu: bool = True) -> str:
-        name = f"c{len(nodes)}"
-        scale = np.float32(np.sqrt(2 / (cin * size * size)))
-        kernel = random.standard_normal((cout, cin, size, size), np.float32) * scale
-        weights.append(numpy_helper.from_array(kernel, f"{name}_w"))
-        sides = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": [size // 2] * 4}
-        nodes.append(helper.make_node("Conv", [x, f"{name}_w"], [name], **sides))
-        if relu:
-            nodes.append(helper.make_node("Relu", [name], [f"{name}_r"]))
-        return f"{name}_r" if relu else name
-
-    x = conv("x", 3, 64, 7, 2)
-    nodes.append(helper.make_node("MaxPool", [x], ["p"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4))
-    x, width = "p", 64
-    for stage, blocks in enumerate((3, 4, 6, 3)):
-        inner = 64 << stage
-        for block in range(blocks):
-            stride = 2 if stage and not block else 1
-            left = conv(conv(conv(x, width, inner, 1, 1), inner, inner, 3, stride), inner, inner * 4, 1, 1, relu=False)
-            right = x if block else conv(x, width, inner * 4, 1, stride, relu=False)
-            x, width = f"s{stage}_{block}_r", inner * 4
-            nodes.append(helper.make_node("Add", [left, right], [x[:-2]]))
-            nodes.append(helper.make_node("Relu", [x[:-2]], [x]))
-    weights.append(numpy_helper.from_array(random.standard_normal((2048, 1000), np.float32) * 0.02, "fc_w"))
-    nodes.append(helper.make_node("GlobalAveragePool", [x], ["g"]))
-    nodes.append(helper.make_node("Flatten", ["g"], ["f"]))
-    nodes.append(helper.make_node("MatMul", ["f", "fc_w"], ["y"]))
-    graph = helper.make_graph(
-        nodes, "resnet50", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 224, 224])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1000])], weights,
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
 
 
 if __name__ == "__main__":
