@@ -130,9 +130,8 @@ def run_passes(program: "Program", passes: "Sequence[Pass]", watch: Watch) -> No
 
 def read(path: str) -> "Program":
     """Read a program from a file, or from stdin, whose weight file lies in the working folder."""
-    from stepdown.dialects.program import Program, Weights, read_program
+    from stepdown.dialects.program import Program, Weights, check_weights, read_program
     from stepdown.dialects.text import parse_module
-    from stepdown.dialects.top.source import Weight
     from stepdown.files.npz import NpzFile
 
     if path != STDIN:
@@ -140,10 +139,7 @@ def read(path: str) -> "Program":
     program = Program(parse_module(sys.stdin.read(), "<stdin>"), Weights(), "<stdin>")
     if program["weight_file"]:
         program.weights = Weights(NpzFile(Path(program["weight_file"]).name))
-    for op in program.ops:
-        if isinstance(op, Weight) and op.key not in program.weights:
-            where = program["weight_file"] or "any weight file"
-            raise InputError(f"weight '{op.key}' is not in {where}", program.path)
+    check_weights(program)
     return program
 
 

@@ -6,7 +6,7 @@ Reading `op.strides` gives a plain Python value; the text of the IR holds MLIR's
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, overload
 
-from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, IntegerAttr, StringAttr, f64, i1, i64
+from xdsl.dialects.builtin import DenseArrayBase, DictionaryAttr, FloatAttr, IntegerAttr, StringAttr, f64, i1, i64
 from xdsl.ir import Attribute, Operation
 
 T = TypeVar("T")
@@ -146,3 +146,38 @@ class Floats(Field[tuple[float, ...]]):
         if attribute.elt_type != f64:
             raise TypeError("not 64-bit floats")
         return tuple(attribute.get_values())
+
+
+class IntOrInts(Field[tuple[int, ...]]):
+    """A 64-bit integer for an op with one result, a list of them for one with several."""
+
+    expected = "an integer, or array<i64: …>"
+
+    def encode(self, value: Any) -> Attribute:
+        """Return `value : i64` of one integer, else `array<i64: …>`."""
+        return Int().encode(value[0]) if len(value) == 1 else Ints().encode(value)
+
+    def decode(self, attribute: Any) -> tuple[int, ...]:
+        """Return the integers."""
+        return (Int().decode(attribute),) if isinstance(attribute, IntegerAttr) else Ints().decode(attribute)
+
+
+class Texts(Field[dict[str, str]]):
+    """Strings by name."""
+
+    expected = '{name = "…", …}'
+
+    def encode(self, value: Any) -> Attribute:
+        """Return the dictionary attribute, its names sorted."""
+        return DictionaryAttr({name: StringAttr(text) for name, text in sorted(value.items())})
+
+    def decode(self, attribute: Any) -> dict[str, str]:
+        """Return the strings by name."""
+        return {name: Str().decode(text) for name, text in attribute.data.items()}
+
+
+def named(**fields: Field[Any]) -> dict[str, Field[Any]]:
+    """Return fields by name that are no class attributes."""
+    for name, field in fields.items():
+        field.name = name
+    return fields

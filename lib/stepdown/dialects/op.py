@@ -48,6 +48,8 @@ class TensorOp(Operation):
     """Operand names; `x?` may be `none`, or left out at the end; a last `x*` stands for one or more."""
     results_count: ClassVar[int] = 1
     fields: ClassVar[dict[str, Field[Any]]] = {}
+    notes: ClassVar[dict[str, Field[Any]]] = {}
+    """What later passes may write on an op: attributes that are no part of what it means."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -127,7 +129,10 @@ class TensorOp(Operation):
         for name, declared in self.fields.items():
             if problem := declared.problem(self.attributes.get(name)):
                 raise VerifyException(problem)
-        if unknown := sorted(set(self.attributes) - set(self.fields)):
+        for name in self.notes.keys() & self.attributes.keys():
+            if problem := self.notes[name].problem(self.attributes[name]):
+                raise VerifyException(problem)
+        if unknown := sorted(self.attributes.keys() - self.fields.keys() - self.notes.keys()):
             raise VerifyException(f"has no attribute {unknown[0]}, it has {', '.join(sorted(self.fields)) or 'none'}")
 
     def check_operands(self) -> None:
@@ -165,6 +170,17 @@ class TensorOp(Operation):
     def attribute_values(self) -> dict[str, Any]:
         """Return the attributes that are set, as Python values."""
         return {n: f.decode(self.attributes[n]) for n, f in self.fields.items() if n in self.attributes}
+
+    def note(self, name: str) -> Any:
+        """Return what a pass has written on the op under `name`, None where there is nothing."""
+        return self.notes[name].decode(self.attributes[name]) if name in self.attributes else None
+
+    def set_note(self, name: str, value: Any) -> None:
+        """Write a note on the op; None takes it away."""
+        if value is None:
+            self.attributes.pop(name, None)
+        else:
+            self.attributes[name] = self.notes[name].encode(value)
 
 
 Order = tuple[int, ...]

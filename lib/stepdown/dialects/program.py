@@ -192,7 +192,7 @@ class Program:
         verify(self.module, str(path))
         target = Path(path)
         weights = target.with_name(weight_file or f"{target.stem}_weight.npz")
-        used = [op.key for op in self.ops if op.name.endswith(".Weight")]  # type: ignore[attr-defined]
+        used = [key for op in self.ops for key in weight_keys(op)]
         write_npz(weights, {key: self.weights[key] for key in dict.fromkeys(used)})
         self["weight_file"], self["weight_sha256"] = weights.name, sha256_file(weights)
         write_text(target, print_module(self.module))
@@ -216,7 +216,7 @@ def read_program(path: str | os.PathLike[str]) -> Program:
     program = Program(parse_module(text, str(path)), Weights(), str(path))
     if program["weight_file"]:
         program.weights = _open_weights(program, source.parent / Path(program["weight_file"]).name)
-    _check_weights(program)
+    check_weights(program)
     return program
 
 
@@ -228,14 +228,17 @@ def _open_weights(program: Program, path: Path) -> Weights:
     return Weights(file)
 
 
-def _check_weights(program: Program) -> None:
-    for op in program.ops:
-        if op.name.endswith(".Weight"):
-            key: str = op.key  # type: ignore[attr-defined]
-            if key not in program.weights:
-                raise InputError(
-                    f"weight '{key}' is not in {program['weight_file'] or 'any weight file'}", program.path
-                )
+def check_weights(program: Program) -> None:
+    """Raise InputError where an array that the text names is not there."""
+    for key in (key for op in program.ops for key in weight_keys(op)):
+        if key not in program.weights:
+            raise InputError(f"weight '{key}' is not in {program['weight_file'] or 'any weight file'}", program.path)
+
+
+def weight_keys(op: TensorOp) -> list[str]:
+    """Return the names of the arrays that an op stands for, or whose images in memory it names."""
+    own = [op.key] if op.name.endswith(".Weight") else []  # type: ignore[attr-defined]
+    return own + list((op.note("images") or {}).values() if "images" in op.notes else ())
 
 
 def argument_name(op: TensorOp) -> str:

@@ -4,11 +4,12 @@ A result in f32 is computed as TOP computes it; one in f16 or bf16 is computed i
 one is computed with integers, by the op's kind.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from xdsl.ir import SSAValue
 
+from stepdown.dialects.fields import Field, Int, IntOrInts, Ints, Texts, named
 from stepdown.dialects.op import Arrays, TensorOp
 from stepdown.dialects.types import is_float, is_none, quant_of, storage_of
 from stepdown.numerics.floats import ROUND
@@ -18,6 +19,11 @@ from stepdown.numerics.tflite.tables import activation_bounds
 
 class TpuOp(TensorOp):
     """An op of the TPU dialect; mixed in front of the TOP op that it executes."""
+
+    notes: ClassVar[dict[str, Field[Any]]] = named(
+        images=Texts(), subnet=Int(), layer_group=Int(), layer_tile=Ints(), address=IntOrInts()
+    )
+    """By the passes of the NPU: weight keys by constant, subnet, group, how that is cut, places of the results."""
 
     def run(self, *inputs: Any) -> Arrays:
         """Execute on arrays as the interpreter holds them, by the type of the results."""
