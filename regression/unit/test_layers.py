@@ -13,7 +13,7 @@ from checkout import PACKAGE, modules, run, tools
 # fmt: off
 LAYERS = [
     "errors", "files", "numerics", "chips", "dialects", "transforms", "formats", "model", "npu", "sim", "native",
-    "runtimes", "data", "compare", "distributed", "evaluation", "calibration", "correction", "diagnosis", "cli",
+    "runtimes", "data", "compare", "perf", "distributed", "evaluation", "calibration", "correction", "diagnosis", "cli",
 ]
 # fmt: on
 RANK = {name: rank for rank, name in enumerate(LAYERS)} | {"opt_main": LAYERS.index("cli")}

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepdown.cli.perf_flags import add_perf_flags, report_perf, wants_perf
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
@@ -23,6 +24,7 @@ examples:
       --output mobilenet_v2_all_tensors_mlir_f32.npz
   model_runner.py --model mobilenet_v2_opt.onnx --input mobilenet_v2_in_f32.npz --output outputs.npz
   model_runner.py --model mobilenet_v2.mlir --input cat.jpg --time
+  model_runner.py --model mobilenet_v2_int8.bmodel --trace mobilenet_v2_trace.json
 """
 TOP = 5
 SLOWEST = 10
@@ -33,8 +35,9 @@ def parser() -> argparse.ArgumentParser:
     tool = Parser(prog="model_runner.py", description="Run a model file on given inputs.", epilog=EXAMPLES)
     tool.add_argument("--model", required=True, metavar="FILE", help="the model file: .onnx, .tflite, .mlir, .bmodel")
     tool.add_argument(
-        "--input", required=True, metavar="FILES",
-        help="npz files, or photos where the model stores its preprocessing: a.npz or a.jpg,b.npz",
+        "--input", metavar="FILES",
+        help="npz files, or photos where the model stores its preprocessing: a.npz or a.jpg,b.npz; "
+        "may be left out where only --trace is wanted",
     )  # fmt: skip
     tool.add_argument("--output", metavar="X.npz", help="the file to write (default: print only)")
     tool.add_argument("--dump_all_tensors", action="store_true", help="write every tensor, not only the outputs")
@@ -47,11 +50,22 @@ def parser() -> argparse.ArgumentParser:
         help="LiteRT's kernels for .tflite: reference (default), optimized, or xnnpack; their integers differ",
     )  # fmt: skip
     tool.add_argument("--time", "--profile", action="store_true", help="print where the time goes, op by op")
+    add_perf_flags(tool)
     return tool
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the model and write the tensors."""
+    """Run the model and write the tensors; write what is predicted of its time where that is asked for."""
+    if not args.input and not wants_perf(args):
+        raise InputError("the following arguments are required: --input", fix="see model_runner.py --help")
+    if args.input:
+        _run(args)
+    if wants_perf(args):
+        report_perf(args)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
     from stepdown.cli.test_inputs import check_files
     from stepdown.files.npz import write_npz
     from stepdown.runtimes import RunnerOptions, open_runner
@@ -69,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
         if args.time:
             _print_times(runner)
     _report(args, tensors)
-    return 0
 
 
 def _check_output(args: argparse.Namespace, paths: list[str]) -> None:

@@ -75,6 +75,13 @@ def cost(command: Command, chip: Chip) -> Cost:
     return Cost(started | {type(command).__name__.lower(): _vector(command, chip, memory)})
 
 
+def peak_macs(command: Command, chip: Chip) -> int:
+    """Return the most multiply-accumulates of a cycle in the type of a command's input; 0 where it does none."""
+    if not isinstance(command, Multiply):
+        return 0
+    return chip.macs_per_cycle.get(_MODES[command.input.type], 0)
+
+
 def conflicts(command: Command, memory: LocalMemory, ports: int) -> int:
     """Return how many accesses at most meet in one bank, in units of what its ports serve in a cycle; at least 1."""
     counts: dict[int, int] = {}

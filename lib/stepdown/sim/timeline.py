@@ -1,6 +1,6 @@
 """What runs when: the cycles of every command, with what it waits for and what it contends for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stepdown.chips import Chip
@@ -26,26 +26,42 @@ class Event:
         return self.start + self.cost.cycles
 
 
-def timeline(program: Program, chip: Chip) -> list[Event]:
+def timeline(program: Program, chip: Chip, host: Sequence[int] = ()) -> list[Event]:
     """Return what runs when, in the order of starting: each engine on its own, and waiting where it must.
 
     Of a compute command and a transfer that touch a bank at the same time, the later one is delayed by the cycles for
-    which the transfer holds the bank (a vector of each lane a cycle).
+    which the transfer holds the bank (a vector of each lane a cycle). `host` says for each part how many cycles the
+    host works in it, after all before has ended and before anything later starts (none: not at all).
     """
-    clock = _Clock(program, chip)
+    clock = _Clock(program, chip, host)
     for engine, index in order(program.commands, program.parts, clock.earliest):
         clock.run(engine, index)
     return [event for _, event in sorted(clock.events, key=lambda pair: (pair[1].start, pair[0]))]
 
 
+def part_starts(program: Program, events: Sequence[Event], host: Sequence[int] = ()) -> list[int]:
+    """Return when each part of a program may start: the one before has ended, with the host's work in it."""
+    ends = {(event.engine, event.index): event.end for event in events}
+    starts = [0]
+    for number, part in enumerate(program.parts):
+        ended = (ends[engine, count - 1] for engine, count in part.items() if count)
+        starts.append(max(starts[-1], *ended, 0) + _at(host, number))
+    return starts
+
+
+def _at(host: Sequence[int], number: int) -> int:
+    return host[number] if number < len(host) else 0
+
+
 class _Clock:
     """Events up to now, and when the next command of an engine may start."""
 
-    def __init__(self, program: Program, chip: Chip) -> None:
+    def __init__(self, program: Program, chip: Chip, host: Sequence[int]) -> None:
         self.events: list[tuple[int, Event]] = []
-        self._program, self._chip, self._memory = program, chip, local_memory(chip)
+        self._program, self._chip, self._host, self._memory = program, chip, host, local_memory(chip)
         self._by_engine: dict[str, list[Event]] = {engine: [] for engine in program.commands}
-        self._meetings = {(engine, part[engine]): part for part in program.parts for engine in part}
+        self._meetings = {(e, count): number for number, part in enumerate(program.parts) for e, count in part.items()}
+        self._met: list[int] = []
 
     def earliest(self, ready: list[str]) -> str:
         """Return the engine whose next command starts first."""
@@ -64,10 +80,21 @@ class _Clock:
         """Return when the next command of an engine may start: after its predecessor, and after all it waits for."""
         done = self._by_engine[engine]
         wait = dict(zip(ENGINES, self._program.commands[engine][len(done)].wait, strict=True))
-        met = self._meetings.get((engine, len(done)), {})
-        after = {other: max(wait.get(other, 0), met.get(other, 0)) for other in self._by_engine}
-        ended = [self._by_engine[other][count - 1].end for other, count in after.items() if count]
-        return max([*ended, *(event.end for event in done[-1:])], default=0)
+        ended = self._ends({other: wait[other] for other in self._by_engine})
+        met = self._end_of_part(self._meetings.get((engine, len(done)), -1))
+        return max([met, *ended, *(event.end for event in done[-1:])])
+
+    def _ends(self, counts: Mapping[str, int]) -> list[int]:
+        """Return when so many commands of each engine have ended."""
+        return [self._by_engine[engine][count - 1].end for engine, count in counts.items() if count]
+
+    def _end_of_part(self, number: int) -> int:
+        """Return when a part has ended, all of whose commands have run; 0 for what is before the first."""
+        while len(self._met) <= number:
+            at = len(self._met)
+            ended = max([*self._met[-1:], *self._ends(self._program.parts[at])], default=0)
+            self._met.append(ended + _at(self._host, at))
+        return self._met[number] if number >= 0 else 0
 
 
 def _delayed(
