@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepdown.model.container import Content
-from stepdown.numerics.floats import from_bf16_bits
+from stepdown.numerics.floats import bf16_bits, from_bf16_bits
 
 STORED: dict[str, np.dtype] = {
     "f32": np.dtype("<f4"),
@@ -38,3 +38,8 @@ def values(array: np.ndarray, type_name: str) -> np.ndarray:
     if type_name == "bf16":
         return from_bf16_bits(array)
     return array.astype(np.float32) if type_name == "f16" else array
+
+
+def stored_values(array: np.ndarray, type_name: str) -> np.ndarray:
+    """Return an array of `values` as it is stored."""
+    return bf16_bits(array) if type_name == "bf16" else array.astype(STORED[type_name])

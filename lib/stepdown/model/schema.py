@@ -8,10 +8,21 @@ from dataclasses import dataclass, field
 
 from stepdown.files.npz import TensorInfo
 
-GLOBAL = "global"
+GLOBAL, LOCAL = "global", "local"
+LANES = "lanes"
+"""The layout of local memory: `lanes AXIS` or `lanes AXIS LANE`, see `lanes_layout`."""
 NPU, HOST = "npu", "host"
 Scalar = bool | int | float | str
 Preprocessing = dict[str, Scalar | tuple[Scalar, ...]]
+
+
+def lanes_layout(axis: int, lane: int = 0) -> str:
+    """Return the layout of a part of a tensor in local memory: its dimension `axis` is spread over the lanes.
+
+    The element whose index is i there lies in lane p mod lanes with p = lane + i, at ⌊p / lanes⌋ × the stride of that
+    dimension + each other index × its stride. Without strides rows follow each other within each lane.
+    """
+    return f"{LANES} {axis}" + (f" {lane}" if lane else "")
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,15 @@ import numpy as np
 
 from stepdown.chips import Chip, parse_chip
 from stepdown.dialects.types import DTYPES
-from stepdown.errors import InputError, StepError, UnsupportedModel
+from stepdown.errors import InputError, UnsupportedModel
 from stepdown.files.npz import NpzMetadata, TensorInfo
 from stepdown.model import ModelFile, Network, Stage, Tensor, read_model_file
-from stepdown.model.arrays import stored_bytes
-from stepdown.model.schema import GLOBAL, NPU
-from stepdown.npu.isa import BYTES, packed
-from stepdown.npu.isa import Tensor as Place
+from stepdown.model.arrays import stored_values
+from stepdown.numerics.floats import from_bf16_bits
 from stepdown.numerics.quantize import QuantParams, dequantize
+from stepdown.runtimes.bmodel_stage import StageRunner
 from stepdown.runtimes.mlir import as_input
 from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
-from stepdown.sim import Machine, load
 
 
 class BmodelRunner:
@@ -30,11 +28,9 @@ class BmodelRunner:
         self.model = read_model_file(model)
         self.chip = _chip(self.model)
         self.stage = _stage(self.model.network(), self.path)
-        self._tensors = {tensor.name: tensor for tensor in self.stage.tensors}
-        self._places = _places(self.stage, self._tensors, self.path)
+        self._runner = StageRunner(self.model, self.stage, self.chip)
+        self._tensors = self._runner.tensors
         self._outputs = [self._output(name, options) for name in self.stage.outputs]
-        self._dumped: dict[str, TensorInfo] = {name: dumped_info(self._tensors[name]) for name in self._places}
-        self._program = self._loaded()
 
     @property
     def preprocessing(self) -> dict[str, dict[str, Any]]:
@@ -44,9 +40,8 @@ class BmodelRunner:
     @property
     def metadata(self) -> NpzMetadata:
         """What every tensor of the network means."""
-        return NpzMetadata(
-            dict(self._dumped), tuple(self._outputs), os.path.basename(self.path), self.model.sha256
-        )  # fmt: skip
+        dumped: dict[str, TensorInfo] = {name: dumped_info(self._tensors[name]) for name in self._runner.names}
+        return NpzMetadata(dumped, tuple(self._outputs), os.path.basename(self.path), self.model.sha256)
 
     def inputs(self) -> list[TensorSpec]:
         """The network's inputs: under the names that a caller knows; quantised where integers may be given."""
@@ -54,7 +49,8 @@ class BmodelRunner:
 
     def outputs(self) -> list[TensorSpec]:
         """The network's outputs."""
-        return [TensorSpec(name, _source_shape(self._tensors[name]), self._dumped[name]) for name in self._outputs]
+        given = {name: self._tensors[name] for name in self._outputs}
+        return [TensorSpec(name, _source_shape(tensor), dumped_info(tensor)) for name, tensor in given.items()]
 
     def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
         """Run once; every tensor in its own type where `wanted` is "all", else the outputs.
@@ -63,24 +59,14 @@ class BmodelRunner:
             InputError: an input does not fit, or a command met a value that it cannot work with.
         """
         matched = match_inputs(tensors, self.inputs(), self.path)
-        machine = Machine(self.chip, self.stage.memory_bytes.get(GLOBAL, 0))
-        for weight in self.stage.weights:
-            content = np.frombuffer(self.model.sections[weight.section], np.uint8)
-            machine.memory.global_memory[weight.address : (weight.address or 0) + content.size] = content
-        converted = [self._put(machine, name, matched[self._given_as(name)]) for name in self.stage.inputs]
-        machine.run(self._program)
-        shown = [name for name in self._places if name not in converted] if wanted == "all" else self._outputs
-        return {name: self._read(machine, name) for name in shown}
+        given = {name: matched[self._given_as(name)] for name in self.stage.inputs}
+        shown = [n for n in self._runner.names if not (n in given and self._stands_in(n, given[n]))]
+        names = shown if wanted == "all" else self._outputs
+        found = self._runner.run({name: self._converted(name, array) for name, array in given.items()}, names)
+        return {name: self._dumped(name, found[name]) for name in names}
 
     def close(self) -> None:
         """Nothing to release."""
-
-    def _loaded(self) -> Any:
-        streams = {stream.engine: bytes(self.model.sections[stream.section]) for stream in self.stage.streams}
-        try:
-            return load(streams, self.chip, self.stage.memory_bytes.get(GLOBAL, 0), parts=self.stage.ends[:-1])
-        except StepError as error:
-            raise type(error)(": ".join(filter(None, (error.where, error.what))), self.path, error.fix) from None
 
     def _given_as(self, name: str) -> str:
         """Return the name by which a caller gives an input."""
@@ -99,29 +85,32 @@ class BmodelRunner:
     def _output(self, name: str, options: RunnerOptions | None) -> str:
         """Return the tensor that is given as an output: with the option, the one that its float copy is a view of."""
         native = self._tensors[name].view_of
-        return native if options and options.output_type == "native" and native in self._places else name
+        return native if options and options.output_type == "native" and native in self._runner.names else name
 
-    def _put(self, machine: Machine, name: str, array: np.ndarray) -> str:
-        """Store an input; integers for a float input are made real, exactly, and quantised again by the network.
+    def _stands_in(self, name: str, array: np.ndarray) -> bool:
+        """Tell whether integers are given in the place of a float input."""
+        quantised = self._quantised(name)
+        return quantised is not None and array.dtype == DTYPES[quantised.type]
 
-        Returns the name of an input that the caller gave in its quantised form instead, else nothing.
+    def _converted(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Return an input as it is stored; integers for a float input are made real, exactly.
+
+        The network quantises them again.
         """
-        tensor, quantised, stands_in = self._tensors[name], self._quantised(name), ""
-        if quantised is not None and array.dtype == DTYPES[quantised.type]:
+        tensor, quantised = self._tensors[name], self._quantised(name)
+        if quantised is not None and self._stands_in(name, array):
             params = _params(quantised)
             assert params is not None
-            array, stands_in = dequantize(array, params), name
-        values = as_input(array, self._given_as(name), tensor.type, _params(tensor), self.path)
-        place = self._places[name]
-        machine.memory.write(place, values.reshape(place.shape))
-        return stands_in
+            array = dequantize(array, params)
+        return stored_values(
+            as_input(array, self._given_as(name), tensor.type, _params(tensor), self.path), tensor.type
+        )
 
-    def _read(self, machine: Machine, name: str) -> np.ndarray:
+    def _dumped(self, name: str, stored: np.ndarray) -> np.ndarray:
         """Return a tensor as it is dumped: in its storage type (bf16 as float32), in the source's layout."""
         tensor = self._tensors[name]
-        array = machine.memory.read(self._places[name]).reshape(tensor.shape)
-        placed = array.transpose(tensor.order) if tensor.order else array
-        return np.array(placed, np.float16 if tensor.type == "f16" else array.dtype, order="C")
+        placed = np.ascontiguousarray(stored.transpose(tensor.order) if tensor.order else stored)
+        return from_bf16_bits(placed) if tensor.type == "bf16" else placed
 
 
 def dumped_info(tensor: Tensor) -> TensorInfo:
@@ -149,30 +138,7 @@ def _chip(model: ModelFile) -> Chip:
 
 
 def _stage(network: Network, path: str) -> Stage:
-    """Return the one stage of a network. Raises UnsupportedModel where there are more, or parts for the host."""
+    """Return the one stage of a network. Raises UnsupportedModel where there are more."""
     if len(network.stages) > 1:
         raise UnsupportedModel(f"network '{network.name}' has {len(network.stages)} stages", path, "run files of one")
-    (stage,) = network.stages
-    if host := [name for subnet in stage.subnets if subnet.kind != NPU for name in subnet.outputs]:
-        raise UnsupportedModel(f"'{host[0]}' is made by the host, and only commands are run", path)
-    return stage
-
-
-def _places(stage: Stage, tensors: Mapping[str, Tensor], path: str) -> dict[str, Place]:
-    """Return where the tensors with a place of their own in global memory lie, in the order of the network.
-
-    Raises:
-        InputError: one is larger than its place, or of a type that the machine has not.
-    """
-    regions = {region.name: region for region in stage.memory if region.memory == GLOBAL and not region.shape}
-    places = {}
-    for name, tensor in tensors.items():
-        if region := regions.get(name):
-            if tensor.type not in BYTES or stored_bytes(tensor.shape, tensor.type) > region.bytes:
-                what = (
-                    f"tensor '{name}' of type {tensor.type}, shape {tensor.shape} does not fit its {region.bytes} bytes"
-                )
-                raise InputError(what, path)
-            size = stored_bytes(tensor.shape, tensor.type) // BYTES[tensor.type]
-            places[name] = packed(tensor.type, (1, 1, 1, size), region.address)
-    return places
+    return network.stages[0]

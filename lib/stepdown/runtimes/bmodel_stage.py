@@ -1,0 +1,96 @@
+"""One stage of a model file on the machine: commands on the simulator, host subnets on the reference interpreter."""
+
+from collections.abc import Collection, Mapping
+from itertools import islice
+
+import numpy as np
+
+from stepdown.chips import Chip
+from stepdown.errors import InputError, StepError
+from stepdown.model import ModelFile, Region, Stage
+from stepdown.model.schema import GLOBAL, NPU
+from stepdown.npu.cost import local_memory
+from stepdown.runtimes.captures import Captures
+from stepdown.runtimes.host_subnet import HostSubnet
+from stepdown.runtimes.regions import in_global, region_problem
+from stepdown.sim import Machine, load
+from stepdown.sim.program import Program
+
+Arrays = dict[str, np.ndarray]
+"""Tensors by name, as they are stored (bf16 as its bits)."""
+
+
+class StageRunner:
+    """A stage, checked and ready to run; `program` are its commands."""
+
+    def __init__(self, model: ModelFile, stage: Stage, chip: Chip) -> None:
+        """Read host subnets, check places and commands.
+
+        Raises:
+            StepError: something of it cannot run; names the file.
+        """
+        self.stage, self._model, self._chip = stage, model, chip
+        self.tensors = {tensor.name: tensor for tensor in stage.tensors}
+        self._hosts = {
+            at: HostSubnet(model, subnet, self.tensors) for at, subnet in enumerate(stage.subnets) if subnet.kind != NPU
+        }
+        self._places = self._borders()
+        at_borders = {*stage.inputs, *(name for subnet in stage.subnets for name in subnet.outputs)}
+        inside = {name for host in self._hosts.values() for name in host.names}
+        self._captures = Captures(stage, at_borders | inside, local_memory(chip), model.path)
+        known = at_borders | inside | self._captures.names.keys()
+        self.names = [name for name in self.tensors if name in known]
+        self.program = self._loaded()
+
+    def run(self, given: Mapping[str, np.ndarray], wanted: Collection[str]) -> Arrays:
+        """Return these tensors of one run on the inputs `given`, all as they are stored.
+
+        Raises:
+            StepError: a command or an op met a value that it cannot work with; names it.
+        """
+        machine = Machine(self._chip, self.stage.memory_bytes.get(GLOBAL, 0))
+        for weight in self.stage.weights:
+            content = np.frombuffer(self._model.sections[weight.section], np.uint8)
+            machine.memory.global_memory[weight.address : (weight.address or 0) + content.size] = content
+        found: Arrays = {}
+        self._put(machine, found, {name: given[name] for name in self.stage.inputs})
+        rebuilt, steps = self._captures.begin(machine.memory, wanted), machine.steps(self.program)
+        for at, subnet in enumerate(self.stage.subnets):
+            if host := self._hosts.get(at):
+                self._put(machine, found, host.run(found, {*wanted, *subnet.outputs}))
+            else:
+                for engine, index in islice(steps, sum(part.count for part in subnet.commands)):
+                    rebuilt.ended(engine, index)
+                found |= {name: self._at(machine, name).copy() for name in subnet.outputs}
+        return {**found, **rebuilt.arrays()}
+
+    def _put(self, machine: Machine, found: Arrays, arrays: Arrays) -> None:
+        """Note tensors that the machine does not make, and store those that have a place in its memory."""
+        for name, array in arrays.items():
+            found[name] = array
+            if name in self._places:
+                self._at(machine, name)[...] = array
+
+    def _at(self, machine: Machine, name: str) -> np.ndarray:
+        return in_global(machine.memory, self._places[name], self.tensors[name])
+
+    def _borders(self) -> dict[str, Region]:
+        """Return where whole tensors lie in global memory.
+
+        Raises:
+            InputError: what commands read or make does not fit its place.
+        """
+        wanted = {n for net in self.stage.subnets if net.kind == NPU for n in (*net.inputs, *net.outputs)}
+        places = {r.name: r for r in self.stage.memory if r.memory == GLOBAL and not r.shape and r.name in wanted}
+        for name, region in places.items():
+            if problem := region_problem(region, self.tensors[name], local_memory(self._chip)):
+                raise InputError(f"the region of tensor '{name}' {problem}", self._model.path)
+        return places
+
+    def _loaded(self) -> Program:
+        streams = {stream.engine: bytes(self._model.sections[stream.section]) for stream in self.stage.streams}
+        try:
+            return load(streams, self._chip, self.stage.memory_bytes.get(GLOBAL, 0), parts=self.stage.ends[:-1])
+        except StepError as error:
+            where = ": ".join(filter(None, (error.where, error.what)))
+            raise type(error)(where, self._model.path, error.fix) from None

@@ -1,0 +1,72 @@
+"""A part of a model file that the host runs: a module of the TPU dialect on the reference interpreter."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from stepdown.dialects.op import TensorOp, value_name
+from stepdown.dialects.program import Program, Weights
+from stepdown.dialects.text import parse_module
+from stepdown.dialects.types import shape_of, storage_of
+from stepdown.errors import InputError
+from stepdown.model import ModelFile, Subnet, Tensor
+from stepdown.model.arrays import stored_values, values
+from stepdown.runtimes.interpreter import Interpreter
+
+Arrays = dict[str, np.ndarray]
+"""Tensors by name, as they are stored (bf16 as its bits)."""
+
+
+class HostSubnet:
+    """A host subnet of a model file, ready to run."""
+
+    def __init__(self, model: ModelFile, subnet: Subnet, tensors: Mapping[str, Tensor]) -> None:
+        """Read its text and weights from the file.
+
+        Raises:
+            InputError: the text is no module, or its inputs, outputs and weights are not those of the subnet.
+        """
+        self._where = f"{model.path}, section '{subnet.text}'"
+        weights = Weights()
+        weights.update({weight.name: model.array(weight) for weight in subnet.weights})
+        self.program = Program(parse_module(model.text(subnet.text), self._where), weights, self._where)
+        self._check(subnet, tensors)
+        self._interpreter = Interpreter(self.program)
+
+    def _check(self, subnet: Subnet, tensors: Mapping[str, Tensor]) -> None:
+        """Check that the module is what the file says: keys of weights, names of inputs and outputs, shapes, types."""
+        for op in self.program.ops:
+            if op.name.endswith(".Weight") and op.key not in self.program.weights:  # type: ignore[attr-defined]
+                raise InputError(f"weight '{op.key}' is not in the subnet", self._where)  # type: ignore[attr-defined]
+        ends = {value_name(v): v for v in (*(op.results[0] for op in self.program.input_ops), *self.program.results)}
+        named = [op.tensor_name for op in self.program.input_ops], self.program.output_names
+        if (sorted(named[0]), sorted(named[1])) != (sorted(subnet.inputs), sorted(subnet.outputs)):
+            raise InputError("reads or makes other tensors than the subnet", self._where)
+        for name, value in ends.items():
+            if (shape_of(value), storage_of(value)) != (tensors[name].shape, tensors[name].type):
+                raise InputError(f"'{name}' has another shape or type than in the file", self._where)
+
+    @property
+    def names(self) -> list[str]:
+        """The tensors that it makes."""
+        return [name for op in self.program.ops if _makes_a_tensor(op) for name in op.names]
+
+    def run(self, given: Mapping[str, np.ndarray], wanted: Collection[str]) -> Arrays:
+        """Return the tensors of `wanted` that it makes.
+
+        Raises:
+            StepError: an op cannot work on these values; names it.
+        """
+        made: Arrays = {}
+
+        def keep(op: TensorOp, index: int, array: np.ndarray) -> None:
+            if op.names[index] in wanted and _makes_a_tensor(op):
+                made[op.names[index]] = stored_values(array, storage_of(op.results[index]))
+
+        inputs = [op.results[0] for op in self.program.input_ops]
+        self._interpreter.run({v: values(given[value_name(v)], storage_of(v)) for v in inputs}, keep)
+        return made
+
+
+def _makes_a_tensor(op: TensorOp) -> bool:
+    return not op.name.endswith((".Input", ".Weight", ".None"))
