@@ -1,0 +1,218 @@
+"""The machine beside the reference: every network, mode, chip and size of local memory, every tensor, byte by byte.
+
+    python regression/bench/npu_matrix.py [--models DIR] [--work DIR] [--nets A,B] [--modes A,B] [--chips A,B]
+        [--memories full,quarter,smallest] [--quick] [--write]
+
+Prints a row a case: tensors compared, of which the host made, bytes that differ; in F32 the worst ratio of a difference
+to its bound (npu_bounds.py), op by op from the machine's own operands; the milliseconds that the cost model predicts
+for the engines; the seconds that code generation, loading and simulation took; bytes of a lane's local memory, and of
+global memory. A mode that a chip has not is a row with its message. With `--write`, writes docs/npu_matrix.md.
+`smallest` is the least power of two of a lane's bytes with which the network can be generated, found by bisection.
+Ends with 1 where a byte differs, a bound is broken, or a case fails.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from npu_bounds import bound
+from npu_networks import MODES, NETWORKS, REGRESSION, Networks, inputs
+from npu_run import Result, Run
+
+from stepdown.chips import Chip, chip_names, load_chip, parse_chip
+from stepdown.dialects.program import Program
+from stepdown.errors import ResourceError, StepError, UnsupportedModel
+
+MEMORIES = ("full", "quarter", "smallest")
+QUICK = ("mnist_cnn", "resnet8", "kws", "ad")
+PAGE = REGRESSION.parent / "docs" / "npu_matrix.md"
+HEAD = (
+    "network", "mode", "chip", "memory", "tensors", "host", "differing", "F32 ratio", "predicted ms", "code s",
+    "load s", "run s", "lane bytes", "global bytes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    network: str
+    mode: str
+    chip: str
+    memory: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The first columns."""
+        return self.network, self.mode, self.chip, self.memory
+
+
+def main() -> int:
+    """Run the cases of the command line."""
+    given = _parser().parse_args()
+    table, failed = [], 0
+    print(_line(HEAD))
+    for cells, good in rows(given):
+        print(_line(cells), flush=True)
+        table.append(cells)
+        failed += not good
+    if given.write:
+        PAGE.write_text(page(table), encoding="utf-8")
+    print(f"{len(table)} cases, {failed} failed")
+    return int(failed > 0)
+
+
+def rows(given: argparse.Namespace) -> Iterator[tuple[Sequence[str], bool]]:
+    """Yield the cells of every case, and whether it holds."""
+    networks = Networks(given.models, given.work)
+    for name in given.nets:
+        for mode in given.modes:
+            for chip in given.chips:
+                yield from _memories(networks, name, mode, load_chip(chip), given.memories)
+
+
+def _memories(
+    networks: Networks, name: str, mode: str, chip: Chip, memories: Sequence[str]
+) -> Iterator[tuple[Sequence[str], bool]]:
+    """Yield the rows of a lowered network with every size of local memory; one row where the chip has not the mode."""
+    try:
+        program = networks.lowered(name, mode, chip.name)
+    except UnsupportedModel as error:
+        yield (name, mode, chip.name, f"refused: {error.what}"), True
+        return
+    arrays = inputs(program)
+    for memory in memories:
+        case = Case(name, mode, chip.name, memory)
+        try:
+            yield _row(case, program, arrays, sized(chip, memory, program))
+        except StepError as error:
+            yield (*case.words, f"failed: {error}"), False
+
+
+def _row(case: Case, program: Program, arrays: Mapping[str, np.ndarray], chip: Chip) -> tuple[Sequence[str], bool]:
+    result = Run(program, chip).run(arrays)
+    differing, ratio = judged(result, exact=case.mode != "F32")
+    cells = (
+        f"{len(result.tensors)}", f"{result.host}", f"{differing}", f"{ratio:.3f}" if case.mode == "F32" else "",
+        f"{1e3 * result.predicted_s:.3f}", f"{result.code_s:.2f}", f"{result.load_s:.2f}", f"{result.run_s:.2f}",
+        f"{lane_bytes(chip)}", f"{result.global_bytes}",
+    )  # fmt: skip
+    return (*case.words, *cells), differing == 0 and ratio <= 1
+
+
+def judged(result: Result, exact: bool) -> tuple[int, float]:
+    """Return the bytes that differ and the worst ratio of a difference to its bound.
+
+    Exact: from the reference, tensor by tensor. Else every op is held against the reference on the operands that the
+    machine gave it: one that sums nothing must be equal to the bit, one that sums may differ within its bound.
+    """
+    if exact:
+        return sum(bytes_apart(array, result.reference[name]) for name, array in result.tensors.items()), 0.0
+    differing, worst = 0, 0.0
+    for op, operands, mine, wanted in result.by_op():
+        apart = bytes_apart(mine, wanted)
+        if not apart:
+            continue
+        limit = bound(op, operands)
+        if not limit.any():
+            differing += apart
+            continue
+        worst = max(worst, float((np.abs(mine.astype(np.float64) - wanted) / limit).max()))
+    return differing, worst
+
+
+def bytes_apart(mine: np.ndarray, wanted: np.ndarray) -> int:
+    """Return how many bytes differ; all, where shape or type do."""
+    if (mine.shape, mine.dtype) != (wanted.shape, wanted.dtype):
+        return max(mine.nbytes, wanted.nbytes)
+    left, right = (np.ascontiguousarray(each).reshape(-1).view(np.uint8) for each in (mine, wanted))
+    return int((left != right).sum())
+
+
+# --- chips with less local memory
+
+
+def lane_bytes(chip: Chip) -> int:
+    """Return the size that is varied: local memory of a lane, or the scratchpad."""
+    return chip.local_bytes if chip.lanes else chip.scratchpad_bytes
+
+
+def with_bytes(chip: Chip, size: int) -> Chip:
+    """Return a chip with another local memory, by way of its TOML as a user would write it; banks as many as fit."""
+    least = chip.local_alignment_bytes
+    if chip.lanes:
+        made = replace(chip, local_bytes=size, banks=min(chip.banks, size // least))
+    else:
+        sums = max(chip.accumulator_bytes * size // chip.scratchpad_bytes, least)
+        made = replace(
+            chip, scratchpad_bytes=size, scratchpad_banks=min(chip.scratchpad_banks, size // least),
+            accumulator_bytes=sums, accumulator_banks=min(chip.accumulator_banks, sums // least),
+        )  # fmt: skip
+    return parse_chip(made.to_toml(), f"{chip.name} with {size} bytes")
+
+
+def sized(chip: Chip, memory: str, program: Program) -> Chip:
+    """Return the chip with all of its local memory, a quarter, or the least that the network can be generated with."""
+    whole = lane_bytes(chip)
+    if memory != "smallest":
+        return with_bytes(chip, whole // 4 if memory == "quarter" else whole)
+    low, high = (
+        (chip.local_alignment_bytes * (1 if chip.lanes else chip.array_columns)).bit_length() - 2,
+        whole.bit_length() - 1,
+    )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _fits(program, with_bytes(chip, 1 << middle)) else (middle, high)
+    return with_bytes(chip, 1 << high)
+
+
+def _fits(program: Program, chip: Chip) -> bool:
+    try:
+        Run(program, chip)
+    except ResourceError:
+        return False
+    return True
+
+
+# --- the page
+
+
+def page(table: Sequence[Sequence[str]]) -> str:
+    """Return the document."""
+    text = (__doc__ or "").partition("\n\n")[0]
+    lines = ["# The machine beside the reference", "", text, "", f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join([*row, *[''] * (len(HEAD) - len(row))])} |" for row in table), ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    widths = (18, 15, 8, 8, 7, 5, 9, 9, 12, 6, 6, 6, 10, 12)
+    return " ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False)).rstrip()
+
+
+def _parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--models", type=Path, default=REGRESSION / "model", help="folder of the models")
+    options.add_argument("--work", type=Path, default=Path("work_dir/npu_matrix"), help="folder of lowered modules")
+    for name, known in (("nets", tuple(NETWORKS)), ("modes", MODES), ("chips", tuple(chip_names())),
+                        ("memories", MEMORIES)):  # fmt: skip
+        options.add_argument(f"--{name}", type=_some(known), default=known, metavar="A,B", help=", ".join(known))
+    options.add_argument("--quick", dest="nets", action="store_const", const=QUICK, help="small networks alone")
+    options.add_argument("--write", action="store_true", help="write docs/npu_matrix.md")
+    return options
+
+
+def _some(known: Sequence[str]) -> "type":
+    def pick(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        if unknown := [name for name in chosen if name not in known]:
+            raise argparse.ArgumentTypeError(f"no {unknown[0]}: {', '.join(known)}")
+        return chosen
+
+    return pick  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
