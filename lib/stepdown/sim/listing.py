@@ -1,0 +1,88 @@
+"""The commands of a model file one by one, each with where it comes from, what it touches and what it costs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from stepdown.chips import Chip
+from stepdown.errors import InputError
+from stepdown.model import CommandRange, ModelFile, Stage
+from stepdown.npu.cost import Cost, cost, local_memory
+from stepdown.npu.isa import Command, decode
+from stepdown.sim.labels import Labels
+from stepdown.sim.program import Program
+from stepdown.sim.timeline import timeline
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command: the `index`-th of `engine`, of the subnet and step of these numbers (−1: of none).
+
+    `op` makes tensor `name`; `labels` say by operand which tensor, or part of one, it is. `start` is its cycle on the
+    time line, None where the program cannot run.
+    """
+
+    engine: str
+    index: int
+    command: Command
+    subnet: int
+    step: int
+    op: str
+    name: str
+    labels: Mapping[str, str]
+    cost: Cost
+    start: int | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The commands of a stage in the order in which they start; `problem` says why they cannot run."""
+
+    stage: Stage
+    entries: tuple[Entry, ...]
+    problem: str = ""
+
+
+def listing(model: ModelFile, stage: Stage, chip: Chip) -> Listing:
+    """Return the commands of a stage; where they cannot run, engine by engine.
+
+    Raises:
+        InputError: a stream is damaged; names the section and the command.
+    """
+    program = Program({s.engine: _decoded(model, s.engine, s.section) for s in stage.streams}, stage.ends[:-1])
+    timed, problem = _timed(program, chip)
+    subnets = _owners(subnet.commands for subnet in stage.subnets)
+    steps = _owners(step.commands for step in stage.steps)
+    labels, entries = Labels(stage, local_memory(chip).lanes), []
+    for engine, index, price, start in timed:
+        command, step = program.commands[engine][index], steps.get((engine, index), -1)
+        op, name = (stage.steps[step].op, stage.steps[step].name) if step >= 0 else ("", "")
+        found = labels.of(command, step, name)
+        subnet = subnets.get((engine, index), -1)
+        entries.append(Entry(engine, index, command, subnet, step, op, name, found, price, start))
+    return Listing(stage, tuple(entries), problem)
+
+
+def _decoded(model: ModelFile, engine: str, section: str) -> list[Command]:
+    try:
+        return decode(bytes(model.sections[section]), engine)
+    except InputError as error:
+        where = ": ".join(filter(None, (f"section '{section}'", error.where)))
+        raise InputError(error.what, f"{model.path}, {where}", error.fix) from None
+
+
+def _timed(program: Program, chip: Chip) -> tuple[list[tuple[str, int, Cost, int | None]], str]:
+    """Return engine, number, cost and start of every command, and why there is no start."""
+    try:
+        return [(e.engine, e.index, e.cost, e.start) for e in timeline(program, chip)], ""
+    except InputError as error:
+        return [(engine, index, cost(command, chip), None) for engine, index, command in program], str(error)
+
+
+def _owners(groups: Iterator[tuple[CommandRange, ...]]) -> dict[tuple[str, int], int]:
+    """Return by engine and number of a command the number of the group that it is in."""
+    return {
+        (part.engine, index): number
+        for number, parts in enumerate(groups)
+        for part in parts
+        for index in range(part.first, part.first + part.count)
+    }
