@@ -13,6 +13,7 @@ from stepdown.files.atomic import write_text
 from stepdown.model.schema import HOST
 from stepdown.npu.isa import ENGINES
 from stepdown.perf.account import TRANSFERS, Account, Work
+from stepdown.perf.elapsed import elapsed
 
 PROCESS = 1
 THREADS = {engine: number for number, engine in enumerate((*ENGINES, HOST), start=1)}
@@ -30,14 +31,16 @@ def write_trace(path: str | os.PathLike[str], account: Account) -> None:
 def trace_events(account: Account) -> Iterator[TraceEvent]:
     """Yield the events: names of the process and its threads, then each command with its parts.
 
-    `ts` and `dur` are microseconds, to the nanosecond; `args` has the cycles.
+    `ts` and `dur` are microseconds, to the nanosecond; `args` has the cycles, of which the elapsed ones of all commands
+    add up to those of the network.
     """
     yield _metadata("process_name", {"name": account.title})
     for number, engine in enumerate(account.engines):
         yield _metadata("thread_name", {"name": engine}, THREADS[engine])
         yield _metadata("thread_sort_index", {"sort_index": number}, THREADS[engine])
-    for work in account.works:
-        yield _slice(account, work, work.start, work.end, _label(work), "Node", _args(account, work))
+    for work, cycles in zip(account.works, elapsed(account.works), strict=True):
+        args = _args(account, work, sum(cycles.values()))
+        yield _slice(account, work, work.start, work.end, _label(work), "Node", args)
         yield from _parts(account, work)
 
 
@@ -76,13 +79,14 @@ def direction(work: Work) -> str:
     return "store" if sources == {"local"} else work.what
 
 
-def _args(account: Account, work: Work) -> dict[str, Any]:
+def _args(account: Account, work: Work, elapsed_cycles: int) -> dict[str, Any]:
     args: dict[str, Any] = {
         "op_name": work.op,
         "tensor": work.name,
         "provider": account.chip.engine if work.engine == ENGINES[0] else work.engine,
         "instruction": work.what,
         "cycles": work.cycles,
+        "elapsed_cycles": elapsed_cycles,
         "start_cycle": work.start,
         "parts": {part: cycles for part, cycles in work.parts.items() if cycles},
         "reads": work.reads,
