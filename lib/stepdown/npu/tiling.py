@@ -66,8 +66,7 @@ def _sized(
 ) -> Tiling:
     n, channels, rows = sizes
     box = Region.whole(kernel.shape).within(0, 0, n).within(1, 0, channels)
-    starts = {0, min(rows, kernel.shape[2] - rows), kernel.shape[2] - rows}
-    tiles = [kernel.needs(box.within(2, start, start + rows)) for start in starts]
+    tiles = [kernel.needs(box.within(2, *cut)) for cut in _cuts(kernel.shape[2], rows)]
     held = [
         max(local_bytes(kind, widened(kernel, at, each[at], box), lanes, alignment) for each in tiles)
         for at, kind in enumerate(kernel.input_types)
