@@ -16,6 +16,7 @@ from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.files.names import free_name
 from stepdown.npu.cost import local_memory
+from stepdown.npu.images import constants_of, digest, stored
 from stepdown.npu.isa import BYTES, Command, Move, Tensor, encode, packed
 from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels import Constant, Kernel, Region, kernel_of
@@ -23,10 +24,7 @@ from stepdown.npu.kernels.base import element_type
 from stepdown.npu.moves import is_move, moves
 from stepdown.npu.synchronize import Synchronizer
 from stepdown.npu.tiling import Tiling, tile, widened
-from stepdown.numerics.floats import bf16_bits, from_bf16_bits
-from stepdown.numerics.quantize import DTYPES
-
-_STORED: dict[str, type] = {**DTYPES, "f16": np.float16, "f32": np.float32}
+from stepdown.numerics.floats import from_bf16_bits
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class _Generator:
         self._code = Code()
         self._weights: dict[SSAValue, np.ndarray] = {}
         self._places: dict[SSAValue, Tensor] = {}
+        self._shared: dict[tuple[str, Four, bytes], Tensor] = {}
         self._refused: list[str] = []
 
     def add(self, op: TensorOp) -> None:
@@ -135,10 +134,15 @@ class _Generator:
         return self._places[value]
 
     def _constant(self, name: str, type: str, values: np.ndarray) -> Tensor:
+        """Return where a constant lies; those of equal bytes, type and shape share a place."""
         n, c, h, w = values.shape
-        place = self._code.constants[free_name(name, self._code.constants)] = self._reserve(type, (n, c, h, w))
-        self._code.image[place.address] = stored(values, type)
-        return place
+        content = stored(values, type)
+        key = type, (n, c, h, w), digest(content)
+        if key not in self._shared:
+            self._shared[key] = self._reserve(type, (n, c, h, w))
+            self._code.image[self._shared[key].address] = content
+        self._code.constants[free_name(name, self._code.constants)] = self._shared[key]
+        return self._shared[key]
 
     def _computed(self, op: TensorOp) -> None:
         layer = len(self._code.layers)
@@ -155,7 +159,7 @@ class _Generator:
         self._streams.append(replace(command, layer=layer))
 
     def _tiled(self, kernel: Kernel, layer: int) -> None:
-        constants = kernel.constants(self._local.lanes)
+        constants = constants_of(kernel, self._program, self._local.lanes)
         tiling = tile(kernel, constants, self._local.lanes, self._local.lane_bytes, self._chip.local_alignment_bytes)
         output = self._place(kernel.op.results[0])
         made = kernel.op.tensor_name
@@ -255,12 +259,6 @@ def box(tensor: Tensor, region: Region) -> Tensor:
     """Return a box of a tensor in global memory."""
     offset = sum(start * stride for (start, _), stride in zip(region.spans, tensor.strides, strict=True))
     return replace(tensor, address=tensor.address + offset, shape=region.shape)
-
-
-def stored(values: np.ndarray, type: str) -> np.ndarray:
-    """Return the bytes of an array as it lies in memory."""
-    array = bf16_bits(values) if type == "bf16" else np.ascontiguousarray(values).astype(_STORED[type])
-    return np.ascontiguousarray(array).view(np.uint8).reshape(-1)
 
 
 def held_weight(program: Program, op: TensorOp) -> np.ndarray:
