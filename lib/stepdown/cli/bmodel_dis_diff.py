@@ -77,7 +77,8 @@ def _engine(engine: str, a: Sequence[Entry], b: Sequence[Entry]) -> Iterator[str
     """Yield the hunks in which two streams differ; the numbers of the commands do not count."""
     mine, other = ([command_line(entry) for entry in side] for side in (a, b))
     for hunk in SequenceMatcher(None, mine, other, autojunk=False).get_grouped_opcodes(CONTEXT):
-        places = ", ".join(_span(name, hunk[0][at], hunk[-1][at + 1], s) for name, at, s in (("A", 1, a), ("B", 3, b)))
+        first, last = hunk[0], hunk[-1]
+        places = f"{_span('A', first[1], last[2], a)}, {_span('B', first[3], last[4], b)}"
         yield f"@@ {engine}: {places} @@"
         for tag, a_from, a_to, b_from, b_to in hunk:
             for old, new in zip_longest(a[a_from:a_to], b[b_from:b_to]):

@@ -50,19 +50,19 @@ class Labels:
 
     def of(self, command: Command, step: int, made: str) -> dict[str, str]:
         """Return a label for each operand; `made` is the tensor that the command's step makes, '' where none is."""
-        labels = {name: self._read(tensor, step) for name, tensor in command.reads().items()}
+        labels = {name: self._read(tensor, step, made) for name, tensor in command.reads().items()}
         for name, tensor in command.writes().items():
             if tensor.space == "local":
                 moved = labels.get("source", "")
                 labels[name] = self._tile(tensor, step) or moved or made
                 self._write(tensor, labels[name])
             else:
-                labels[name] = self._global(tensor, step)
+                labels[name] = self._global(tensor, step, made)
         return {name: label for name, label in labels.items() if label}
 
-    def _read(self, tensor: Tensor, step: int) -> str:
+    def _read(self, tensor: Tensor, step: int, made: str) -> str:
         if tensor.space != "local":
-            return self._global(tensor, step)
+            return self._global(tensor, step, made)
         wanted = self._hold(tensor, "")
         return self._tile(tensor, step) or next((held.label for held in self._held if held.meets(wanted)), "")
 
@@ -85,10 +85,12 @@ class Labels:
                 return region.name + _cut(region.origin, region.shape)
         return ""
 
-    def _global(self, tensor: Tensor, step: int) -> str:
+    def _global(self, tensor: Tensor, step: int, made: str) -> str:
+        """Return which tensor or weight lies there; of several, one that the op has by name, then one that lives."""
         low, high = span(tensor, self._lanes)
         inside = [place for place in self._places if place.low <= low and high <= place.high]
         living = [place for place in inside if place.steps[0] <= step <= place.steps[1]] or inside
+        living.sort(key=lambda place: not place.name.startswith(made))
         if not living:
             return ""
         boxes = ((place, _box(tensor, low - place.low, place.views)) for place in living)

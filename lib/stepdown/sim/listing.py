@@ -1,13 +1,13 @@
 """The commands of a model file one by one, each with where it comes from, what it touches and what it costs."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from stepdown.chips import Chip
 from stepdown.errors import InputError
 from stepdown.model import CommandRange, ModelFile, Stage
 from stepdown.npu.cost import Cost, cost, local_memory
-from stepdown.npu.isa import Command, decode
+from stepdown.npu.isa import Command, Move, decode
 from stepdown.sim.labels import Labels
 from stepdown.sim.program import Program
 from stepdown.sim.timeline import timeline
@@ -59,7 +59,7 @@ def listing(model: ModelFile, stage: Stage, chip: Chip) -> Listing:
         found = labels.of(command, step, name)
         subnet = subnets.get((engine, index), -1)
         entries.append(Entry(engine, index, command, subnet, step, op, name, found, price, start))
-    return Listing(stage, tuple(entries), problem)
+    return Listing(stage, tuple(_with_tiles(entries)), problem)
 
 
 def _decoded(model: ModelFile, engine: str, section: str) -> list[Command]:
@@ -76,6 +76,25 @@ def _timed(program: Program, chip: Chip) -> tuple[list[tuple[str, int, Cost, int
         return [(e.engine, e.index, e.cost, e.start) for e in timeline(program, chip)], ""
     except InputError as error:
         return [(engine, index, cost(command, chip), None) for engine, index, command in program], str(error)
+
+
+def _with_tiles(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries in which a tile that is stored later has the label of the place that it is stored to."""
+    stored: dict[tuple[int, int], str] = {}
+    found = []
+    for entry in reversed(entries):
+        writes, labels = entry.command.writes(), dict(entry.labels)
+        for name, tensor in writes.items():
+            place, label = (tensor.address, tensor.lane), labels.get(name, "")
+            if tensor.space == "local" and place in stored:
+                tile = stored.pop(place)
+                labels[name] = tile if tile.startswith(f"{label}[") else label
+        if isinstance(entry.command, Move) and entry.command.target.space != "local":
+            source = entry.command.source
+            if source.space == "local" and labels.get("target", "").startswith(f"{labels.get('source', '')}["):
+                stored[source.address, source.lane] = labels["source"] = labels["target"]
+        found.append(replace(entry, labels={name: label for name, label in labels.items() if label}))
+    return found[::-1]
 
 
 def _owners(groups: Iterator[tuple[CommandRange, ...]]) -> dict[tuple[str, int], int]:
