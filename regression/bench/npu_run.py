@@ -12,6 +12,7 @@ from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
 from stepdown.npu.codegen import generate, stored
+from stepdown.npu.division import divide
 from stepdown.runtimes.interpreter import Interpreter, run_op
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.sim import Machine, load
@@ -56,7 +57,9 @@ class Run:
     def __init__(self, program: Program, chip: Chip) -> None:
         start = time.perf_counter()
         self.program, self.chip = program, chip
-        self.code = generate(program, chip, host=True)
+        divide(program, chip)
+        self.code = generate(program, chip)
+        self._on_host: dict[str, np.ndarray] = {}
         self._code_s = time.perf_counter() - start
         self._interpreter = Interpreter(program)
         self._machine = Machine(chip, self.code.global_bytes, poison=1)
@@ -74,7 +77,7 @@ class Run:
         self._fill(arguments)
         self._execute(commands)
         ended = time.perf_counter()
-        tensors = {name: self._read(name) for name in self.code.tensors}
+        tensors = {name: self._read(name) for name in (*self.code.tensors, *self._on_host)}
         cycles = max((event.end for event in timeline(commands, self.chip)), default=0)
         return Result(
             self.program, self._interpreter.weights, tensors, reference, len(self.code.host),
@@ -105,10 +108,16 @@ class Run:
         return found
 
     def _put(self, value: SSAValue, array: np.ndarray) -> None:
-        place, _ = self.code.tensors[value_name(value)]
+        name = value_name(value)
+        if name not in self.code.tensors:
+            self._on_host[name] = array
+            return
+        place, _ = self.code.tensors[name]
         raw = stored(array, place.type)
         self._machine.memory.global_memory[place.address : place.address + raw.size] = raw
 
     def _read(self, name: str) -> np.ndarray:
+        if name in self._on_host:
+            return self._on_host[name]
         place, shape = self.code.tensors[name]
         return self._machine.memory.read(place).reshape(shape)

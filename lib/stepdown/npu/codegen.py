@@ -22,6 +22,7 @@ from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels import Constant, Kernel, Region, kernel_of
 from stepdown.npu.kernels.base import element_type
 from stepdown.npu.moves import is_move, moves
+from stepdown.npu.subnets import on_host, read_by_engines, subnet_kinds
 from stepdown.npu.synchronize import Synchronizer
 from stepdown.npu.tiling import Tiling, tile, widened
 from stepdown.numerics.floats import from_bf16_bits
@@ -52,22 +53,23 @@ class Code:
     global_bytes: int = 0
 
 
-def generate(program: Program, chip: Chip, host: bool = False) -> Code:
-    """Return the code of a lowered network; with `host`, ops without commands become host steps.
+def generate(program: Program, chip: Chip) -> Code:
+    """Return the code of a lowered network; ops of its host subnets become host steps.
 
     Raises:
         UnsupportedModel: some ops have no command; names them all.
         ResourceError: a tile of an op does not fit local memory.
     """
-    generator = _Generator(program, chip, host)
+    generator = _Generator(program, chip)
     for op in program.ops:
         generator.add(op)
     return generator.finish()
 
 
 class _Generator:
-    def __init__(self, program: Program, chip: Chip, host: bool) -> None:
-        self._program, self._chip, self._local, self._host = program, chip, local_memory(chip), host
+    def __init__(self, program: Program, chip: Chip) -> None:
+        self._program, self._chip, self._local = program, chip, local_memory(chip)
+        self._kinds = subnet_kinds(program)
         self._streams = Synchronizer(self._local.lanes)
         self._code = Code()
         self._weights: dict[SSAValue, np.ndarray] = {}
@@ -80,13 +82,15 @@ class _Generator:
         name = op.name.split(".")[1]
         if name == "Weight":
             self._weights[op.results[0]] = held_weight(self._program, op)
-        elif name in ("Input", "Reshape"):
-            self._alias(op)
+        elif name == "Input" or on_host(op, self._kinds):
+            self._given(op)
+        elif name == "Reshape":
+            self._place(op.results[0], self._source(op.operands[0]))
         elif name != "None":
             try:
                 self._computed(op)
             except UnsupportedModel as error:
-                self._without_commands(op, error)
+                self._refuse(op, error)
 
     def finish(self) -> Code:
         """Return the code of all ops."""
@@ -95,19 +99,19 @@ class _Generator:
         self._code.streams = {engine: encode(commands) for engine, commands in self._streams.streams.items()}
         return self._code
 
-    def _without_commands(self, op: TensorOp, error: UnsupportedModel) -> None:
-        """Leave an op to the host, or note that it is refused; what reads it is looked at all the same."""
-        if self._host:
-            self._code.host.append(HostStep(op, {e: len(s) for e, s in self._streams.streams.items()}))
-        else:
-            self._refused.append(str(error))
+    def _refuse(self, op: TensorOp, error: UnsupportedModel) -> None:
+        """Note that an op is refused; what reads it is looked at all the same."""
+        self._refused.append(str(error))
         for value in op.results:
             self._place(value)
 
-    def _alias(self, op: TensorOp) -> None:
-        """Let a result lie where its operand lies; an input of the network gets a place."""
-        known = self._places.get(op.operands[0])
-        self._place(op.results[0], known)
+    def _given(self, op: TensorOp) -> None:
+        """Find places for what the engines read of an input of the network or of an op of the host."""
+        if not op.name.endswith(".Input"):
+            self._code.host.append(HostStep(op, {e: len(s) for e, s in self._streams.streams.items()}))
+        for value in op.results:
+            if read_by_engines(value, self._kinds):
+                self._place(value)
 
     def _place(self, value: SSAValue, known: Tensor | None = None) -> Tensor:
         shape = shape_of(value)

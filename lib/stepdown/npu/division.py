@@ -46,15 +46,14 @@ def divide(program: Program, chip: Chip) -> None:
 def kinds_of(op: TensorOp, weights: Weights, chip: Chip) -> tuple[str, ...]:
     """Return which kinds of subnets may have an op.
 
-    The host runs what has no commands, and what computes in a mode that only it has; either moves values of such a
-    mode, and values that stay where they are.
+    The host runs what has no commands, and what computes in a mode that only it has. What moves or converts values, and
+    computes nothing, stays with whoever has them.
     """
     if refusal(op, weights) is not None:
         return (HOST,)
-    moved = is_move(op) or op.name == "tpu.Reshape"
-    if _mode(op) in chip.host_modes and op.name != "tpu.Convert":
-        return (NPU, HOST) if moved else (HOST,)
-    return (NPU, HOST) if op.name == "tpu.Reshape" else (NPU,)
+    if is_move(op) or op.name in ("tpu.Reshape", "tpu.Convert"):
+        return (NPU, HOST)
+    return (HOST,) if _mode(op) in chip.host_modes else (NPU,)
 
 
 def refusal(op: TensorOp, weights: Weights) -> UnsupportedModel | None:

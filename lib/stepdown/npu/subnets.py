@@ -105,7 +105,7 @@ def is_constant(value: SSAValue) -> bool:
 
 def on_host(op: TensorOp, kinds: Sequence[str]) -> bool:
     """Tell whether the host executes an op, by its number among the kinds of the program's subnets."""
-    number = op.note("subnet") if kinds else None
+    number = op.note("subnet") if kinds and not is_source(op) else None
     return number is not None and number < len(kinds) and kinds[number] == HOST
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
-from stepdown.npu.codegen import generate, stored
+from stepdown.npu.codegen import Code, generate, stored
+from stepdown.npu.division import divide
 from stepdown.runtimes.interpreter import Interpreter, run_op
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.sim import Machine, load
@@ -25,43 +26,65 @@ def run_code(
 ) -> tuple[Tensors, Tensors]:
     """Return every tensor of the reference and of the machine, in the types in which they are held.
 
-    With `host`, ops without commands are executed by the reference, from and to the machine's memory.
+    With `host`, ops without commands are executed by the reference, from and to the machine's memory; what no command
+    reads stays with it.
     """
     arguments = MlirRunner(program).arguments(given)
     wanted: Tensors = {}
     reference = Interpreter(program)
     reference.run(arguments, lambda op, at, array: wanted.__setitem__(op.names[at], np.array(array)))
-    code = generate(program, chip, host=host)
-    machine = Machine(chip, code.global_bytes, poison=poison)
-
-    def put(address: int, raw: np.ndarray) -> None:
-        machine.memory.global_memory[address : address + raw.size] = raw
-
-    def operands(op: TensorOp) -> list[np.ndarray | None]:
-        found = []
-        for value in op.operands:
-            place, shape = code.tensors.get(value_name(value), (None, ())) if value.owner.results else (None, ())
-            found.append(reference.weights.get(value) if place is None else machine.memory.read(place).reshape(shape))
-        return found
-
-    for address, raw in code.image.items():
-        put(address, raw)
+    if host:
+        divide(program, chip)
+    code = generate(program, chip)
+    beside = _Beside(code, Machine(chip, code.global_bytes, poison=poison), reference)
     for op in program.input_ops:
-        place, _ = code.tensors[value_name(op.results[0])]
-        put(place.address, stored(arguments[op.operands[0]], place.type))
+        beside.keep(op.tensor_name, arguments[op.operands[0]])
     program_of_machine = load(code.streams, chip, code.global_bytes, parts=[step.after for step in code.host])
-    steps = machine.steps(program_of_machine, shuffle=shuffle)
+    steps = beside.machine.steps(program_of_machine, shuffle=shuffle)
     done = dict.fromkeys(program_of_machine.commands, 0)
     for step, part in zip(code.host, program_of_machine.parts, strict=True):
         while done != part:
             done[next(steps)[0]] += 1
-        for value, array in zip(step.op.results, run_op(step.op, operands(step.op)), strict=True):
-            place, _ = code.tensors[value_name(value)]
-            put(place.address, stored(array, place.type))
+        beside.execute(step.op)
     for _ in steps:
         pass
-    got = {name: machine.memory.read(place).reshape(shape) for name, (place, shape) in code.tensors.items()}
-    return wanted, got
+    return wanted, {name: beside.held(name) for name in (*code.tensors, *beside.tensors)}
+
+
+class _Beside:
+    """The host beside a machine: its memory holds what commands read or make, `tensors` the rest."""
+
+    def __init__(self, code: Code, machine: Machine, reference: Interpreter) -> None:
+        self.machine = machine
+        self.tensors: Tensors = {}
+        self._code, self._reference = code, reference
+        for address, raw in code.image.items():
+            machine.memory.global_memory[address : address + raw.size] = raw
+
+    def execute(self, op: TensorOp) -> None:
+        """Execute an op of the host."""
+        operands = []
+        for value in op.operands:
+            constant = value in self._reference.weights or value.owner.name.endswith(".None")
+            operands.append(self._reference.weights.get(value) if constant else self.held(value_name(value)))
+        for name, array in zip(op.names, run_op(op, operands), strict=True):
+            self.keep(name, array)
+
+    def held(self, name: str) -> np.ndarray:
+        """Return a tensor as it is now."""
+        if name in self.tensors:
+            return self.tensors[name]
+        place, shape = self._code.tensors[name]
+        return self.machine.memory.read(place).reshape(shape)
+
+    def keep(self, name: str, array: np.ndarray) -> None:
+        """Store a tensor that the machine does not make."""
+        if name not in self._code.tensors:
+            self.tensors[name] = array
+            return
+        place, _ = self._code.tensors[name]
+        raw = stored(array, place.type)
+        self.machine.memory.global_memory[place.address : place.address + raw.size] = raw
 
 
 def differences(wanted: Tensors, got: Tensors) -> dict[str, int]:
