@@ -24,7 +24,7 @@ examples:
       --output mobilenet_v2_all_tensors_mlir_f32.npz
   model_runner.py --model mobilenet_v2_opt.onnx --input mobilenet_v2_in_f32.npz --output outputs.npz
   model_runner.py --model mobilenet_v2.mlir --input cat.jpg --time
-  model_runner.py --model mobilenet_v2_int8.bmodel --trace mobilenet_v2_trace.json
+  model_runner.py --model mobilenet_v2_int8.bmodel --trace trace.json --perf perf
 """
 TOP = 5
 SLOWEST = 10
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     tool.add_argument(
         "--input", metavar="FILES",
         help="npz files, or photos where the model stores its preprocessing: a.npz or a.jpg,b.npz; "
-        "may be left out where only --trace is wanted",
+        "may be left out with --trace or --perf",
     )  # fmt: skip
     tool.add_argument("--output", metavar="X.npz", help="the file to write (default: print only)")
     tool.add_argument("--dump_all_tensors", action="store_true", help="write every tensor, not only the outputs")

@@ -2,8 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stepdown.errors import InputError
+
+if TYPE_CHECKING:
+    from stepdown.perf import Account
+
+PRINT_ONLY = ""
+FILES = ("perf.json", "ops.csv", "roofline.png", "memory.png", "memory.svg")
 
 
 def add_perf_flags(tool: argparse.ArgumentParser) -> None:
@@ -12,26 +19,32 @@ def add_perf_flags(tool: argparse.ArgumentParser) -> None:
         "--trace", metavar="X.json",
         help="for a .bmodel: write the predicted time line as Chrome trace, for Perfetto or perf_report.py",
     )  # fmt: skip
+    tool.add_argument(
+        "--perf", nargs="?", const=PRINT_ONLY, metavar="FOLDER",
+        help="for a .bmodel: print the predicted cycles by op, type and engine; into a folder write "
+        + ", ".join(FILES),
+    )  # fmt: skip
 
 
 def wants_perf(args: argparse.Namespace) -> bool:
     """Tell whether one of the flags is given."""
-    return bool(args.trace)
+    return bool(args.trace) or args.perf is not None
 
 
 def report_perf(args: argparse.Namespace) -> None:
-    """Write the trace.
+    """Write and print what is asked for.
 
     Raises:
-        InputError: the model is no model file for an NPU, or would be overwritten.
+        InputError: the model is no model file for an NPU, would be overwritten, or the folder cannot be made.
     """
     from stepdown.perf import account_of
-    from stepdown.perf.trace import write_trace
 
     _check(args)
     account = account_of(args.model)
-    write_trace(args.trace, account)
-    print(f"{account.title}, {len(account.works)} commands: wrote {args.trace}; next: perf_report.py {args.trace}")
+    if args.perf is not None:
+        _print_tables(account, args.perf)
+    if args.trace:
+        _write_trace(account, args.trace)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -42,3 +55,25 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("is a directory" if model.is_dir() else "no such file", args.model)
     if args.trace and Path(args.trace).resolve() == model.resolve():
         raise InputError("would be overwritten", args.trace, "choose another --trace")
+    if args.perf and Path(args.perf).exists() and not Path(args.perf).is_dir():
+        raise InputError("is no folder", args.perf, "give another --perf")
+
+
+def _print_tables(account: "Account", folder: str) -> None:
+    from stepdown.perf.tables import text_lines
+    from stepdown.perf.totals import totals_of
+
+    totals = totals_of(account)
+    print("\n".join(text_lines(totals)))
+    if folder:
+        from stepdown.perf.files import write_files
+
+        write_files(folder, totals)
+        print(f"wrote {', '.join(FILES)} into {folder}")
+
+
+def _write_trace(account: "Account", path: str) -> None:
+    from stepdown.perf.trace import write_trace
+
+    write_trace(path, account)
+    print(f"{account.title}, {len(account.works)} slices: wrote {path}; next: perf_report.py {path}")

@@ -65,13 +65,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Account:
-    """A stage of a network on its chip, and all work in the order of starting."""
+    """A stage of a network on its chip, and all work in the order of starting.
+
+    `weight_bytes` has the sizes of the sections of its constants.
+    """
 
     path: str
     network: Network
     stage: Stage
     chip: Chip
     works: Sequence[Work]
+    weight_bytes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def cycles(self) -> int:
@@ -111,7 +115,8 @@ def account_of(path: str | os.PathLike[str]) -> Account:
         what = f"network '{network.name}' has {len(network.stages)} stages"
         raise UnsupportedModel(what, model.path, "profile files of one")
     (stage,) = network.stages
-    return Account(model.path, network, stage, chip, _works(model, stage, chip))
+    sizes = {weight.section: len(model.sections[weight.section]) for weight in stage.weights}
+    return Account(model.path, network, stage, chip, _works(model, stage, chip), sizes)
 
 
 def _works(model: ModelFile, stage: Stage, chip: Chip) -> list[Work]:

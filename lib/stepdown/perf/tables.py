@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stepdown.npu.isa import COMPUTE
-from stepdown.perf.account import TRANSFERS
 from stepdown.perf.totals import EngineFigures, Figures, Totals
 
 Cell = str | int | float | None
@@ -97,7 +96,6 @@ def csv_text(totals: Totals) -> str:
 
 def record(totals: Totals, each: Figures) -> dict[str, Any]:
     """Return an op's or a type's figures as the fields of CSV and JSON."""
-    transfers = sum(cycles for engine, cycles in each.busy.items() if engine in TRANSFERS)
     return {
         "name": each.name,
         "op": each.op,
@@ -108,7 +106,7 @@ def record(totals: Totals, each: Figures) -> dict[str, Any]:
         "ms": round(totals.account.ms(each.cycles), 6),
         **{f"{kind}_cycles": cycles for kind, cycles in each.elapsed.items()},
         "busy_compute": each.busy.get(COMPUTE, 0),
-        "busy_dma": transfers,
+        "busy_dma": each.transfers,
         "macs": each.macs,
         "utilisation": None if each.utilisation is None else round(each.utilisation, 6),
         "bytes": each.bytes,

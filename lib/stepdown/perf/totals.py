@@ -41,6 +41,16 @@ class Figures:
         return self.macs / most if self.macs and most else None
 
     @property
+    def transfers(self) -> int:
+        """The busy cycles of all DMA engines."""
+        return sum(self.busy.get(engine, 0) for engine in TRANSFERS)
+
+    @property
+    def busiest(self) -> int:
+        """The busy cycles of what is busier: the engine, the host, or the transfers together."""
+        return max(self.busy.get(COMPUTE, 0), self.busy.get(HOST, 0), self.transfers)
+
+    @property
     def bound(self) -> str:
         """What most of its time goes to: compute, dma, host or wait; `hidden` where all of it is beside other ops."""
         return max(self.elapsed, key=self.elapsed.__getitem__) if self.cycles else "hidden"
