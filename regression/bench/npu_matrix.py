@@ -1,29 +1,30 @@
 """The machine beside the reference: every network, mode, chip and size of local memory, every tensor, byte by byte.
 
     python regression/bench/npu_matrix.py [--models DIR] [--work DIR] [--nets A,B] [--modes A,B] [--chips A,B]
-        [--memories full,quarter,smallest] [--quick] [--write]
+        [--memories full,quarter,smallest] [--passes A,B] [--quick] [--write]
 
-Prints a row a case: tensors compared, of which the host made, bytes that differ; in F32 the worst ratio of a difference
-to its bound (npu_bounds.py), op by op from the machine's own operands; the milliseconds that the cost model predicts
-for the engines; the seconds that code generation, loading and simulation took; bytes of a lane's local memory, and of
-global memory. A mode that a chip has not is a row with its message. With `--write`, writes docs/npu_matrix.md.
+Every case is a model file that the simulator runs from the file alone. Prints a row a case: tensors compared; ops that
+the host ran; bytes that differ; in F32 the worst ratio of a difference to its bound (npu_bounds.py), op by op from the
+machine's own operands; the milliseconds that the cost model predicts; the seconds that the passes with code generation,
+loading and simulation took; bytes of a lane's local memory (of a systolic array: of its scratchpad), and of global
+memory. A mode that a chip has not is a row with its message. With `--write`, writes docs/npu_matrix.md.
 `smallest` is the least power of two of a lane's bytes with which the network can be generated, found by bisection.
 Ends with 1 where a byte differs, a bound is broken, or a case fails.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from npu_bounds import bound
 from npu_networks import MODES, NETWORKS, REGRESSION, Networks, inputs
-from npu_run import Result, Run
+from npu_run import PASSES, Result, run, write_code
 
 from stepdown.chips import Chip, chip_names, load_chip, parse_chip
-from stepdown.dialects.program import Program
+from stepdown.dialects.program import read_program
 from stepdown.errors import ResourceError, StepError, UnsupportedModel
 
 MEMORIES = ("full", "quarter", "smallest")
@@ -37,17 +38,16 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table."""
+    """A lowered network: the rows of the table differ in local memory."""
 
     network: str
     mode: str
     chip: str
-    memory: str
 
     @property
     def words(self) -> tuple[str, ...]:
         """The first columns."""
-        return self.network, self.mode, self.chip, self.memory
+        return self.network, self.mode, self.chip
 
 
 def main() -> int:
@@ -71,36 +71,34 @@ def rows(given: argparse.Namespace) -> Iterator[tuple[Sequence[str], bool]]:
     for name in given.nets:
         for mode in given.modes:
             for chip in given.chips:
-                yield from _memories(networks, name, mode, load_chip(chip), given.memories)
+                yield from _memories(networks, Case(name, mode, chip), given)
 
 
-def _memories(
-    networks: Networks, name: str, mode: str, chip: Chip, memories: Sequence[str]
-) -> Iterator[tuple[Sequence[str], bool]]:
+def _memories(networks: Networks, case: Case, given: argparse.Namespace) -> Iterator[tuple[Sequence[str], bool]]:
     """Yield the rows of a lowered network with every size of local memory; one row where the chip has not the mode."""
     try:
-        program = networks.lowered(name, mode, chip.name)
+        lowered = networks.lowered(case.network, case.mode, case.chip)
     except UnsupportedModel as error:
-        yield (name, mode, chip.name, f"refused: {error.what}"), True
+        yield (*case.words, f"refused: {error.what}"), True
         return
-    arrays = inputs(program)
-    for memory in memories:
-        case = Case(name, mode, chip.name, memory)
+    arrays = inputs(read_program(lowered))
+    for memory in given.memories:
         try:
-            yield _row(case, program, arrays, sized(chip, memory, program))
+            chip = sized(load_chip(case.chip), memory, lambda chip: write_code(lowered, chip, given.passes, given.work))
+            result = run(lowered, chip, given.passes, given.work, arrays)
+            yield _row((*case.words, memory), result, chip, exact=case.mode != "F32")
         except StepError as error:
-            yield (*case.words, f"failed: {error}"), False
+            yield (*case.words, memory, f"failed: {error}"), False
 
 
-def _row(case: Case, program: Program, arrays: Mapping[str, np.ndarray], chip: Chip) -> tuple[Sequence[str], bool]:
-    result = Run(program, chip).run(arrays)
-    differing, ratio = judged(result, exact=case.mode != "F32")
+def _row(words: Sequence[str], result: Result, chip: Chip, exact: bool) -> tuple[Sequence[str], bool]:
+    differing, ratio = judged(result, exact)
     cells = (
-        f"{len(result.tensors)}", f"{result.host}", f"{differing}", f"{ratio:.3f}" if case.mode == "F32" else "",
-        f"{1e3 * result.predicted_s:.3f}", f"{result.code_s:.2f}", f"{result.load_s:.2f}", f"{result.run_s:.2f}",
+        f"{len(result.tensors)}", f"{result.host}", f"{differing}", "" if exact else f"{ratio:.3f}",
+        f"{result.predicted_ms:.3f}", f"{result.code_s:.2f}", f"{result.load_s:.2f}", f"{result.run_s:.2f}",
         f"{lane_bytes(chip)}", f"{result.global_bytes}",
     )  # fmt: skip
-    return (*case.words, *cells), differing == 0 and ratio <= 1
+    return (*words, *cells), differing == 0 and ratio <= 1
 
 
 def judged(result: Result, exact: bool) -> tuple[int, float]:
@@ -110,7 +108,8 @@ def judged(result: Result, exact: bool) -> tuple[int, float]:
     machine gave it: one that sums nothing must be equal to the bit, one that sums may differ within its bound.
     """
     if exact:
-        return sum(bytes_apart(array, result.reference[name]) for name, array in result.tensors.items()), 0.0
+        known = result.tensors.keys() | result.reference.keys()
+        return sum(bytes_apart(result.tensors.get(name), result.reference.get(name)) for name in known), 0.0
     differing, worst = 0, 0.0
     for op, operands, mine, wanted in result.by_op():
         apart = bytes_apart(mine, wanted)
@@ -124,8 +123,10 @@ def judged(result: Result, exact: bool) -> tuple[int, float]:
     return differing, worst
 
 
-def bytes_apart(mine: np.ndarray, wanted: np.ndarray) -> int:
-    """Return how many bytes differ; all, where shape or type do."""
+def bytes_apart(mine: np.ndarray | None, wanted: np.ndarray | None) -> int:
+    """Return how many bytes differ; all, where shape or type do, or a side has not the tensor."""
+    if mine is None or wanted is None:
+        return sum(each.nbytes for each in (mine, wanted) if each is not None)
     if (mine.shape, mine.dtype) != (wanted.shape, wanted.dtype):
         return max(mine.nbytes, wanted.nbytes)
     left, right = (np.ascontiguousarray(each).reshape(-1).view(np.uint8) for each in (mine, wanted))
@@ -154,24 +155,22 @@ def with_bytes(chip: Chip, size: int) -> Chip:
     return parse_chip(made.to_toml(), f"{chip.name} with {size} bytes")
 
 
-def sized(chip: Chip, memory: str, program: Program) -> Chip:
-    """Return the chip with all of its local memory, a quarter, or the least that the network can be generated with."""
+def sized(chip: Chip, memory: str, attempt: Callable[[Chip], object]) -> Chip:
+    """Return the chip with all of its local memory, a quarter, or the least with which an attempt is no error."""
     whole = lane_bytes(chip)
     if memory != "smallest":
         return with_bytes(chip, whole // 4 if memory == "quarter" else whole)
-    low, high = (
-        (chip.local_alignment_bytes * (1 if chip.lanes else chip.array_columns)).bit_length() - 2,
-        whole.bit_length() - 1,
-    )
+    least = chip.local_alignment_bytes * (1 if chip.lanes else chip.array_columns)
+    low, high = least.bit_length() - 2, whole.bit_length() - 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _fits(program, with_bytes(chip, 1 << middle)) else (middle, high)
+        low, high = (low, middle) if _fits(with_bytes(chip, 1 << middle), attempt) else (middle, high)
     return with_bytes(chip, 1 << high)
 
 
-def _fits(program: Program, chip: Chip) -> bool:
+def _fits(chip: Chip, attempt: Callable[[Chip], object]) -> bool:
     try:
-        Run(program, chip)
+        attempt(chip)
     except ResourceError:
         return False
     return True
@@ -197,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--models", type=Path, default=REGRESSION / "model", help="folder of the models")
     options.add_argument("--work", type=Path, default=Path("work_dir/npu_matrix"), help="folder of lowered modules")
     for name, known in (("nets", tuple(NETWORKS)), ("modes", MODES), ("chips", tuple(chip_names())),
-                        ("memories", MEMORIES)):  # fmt: skip
+                        ("memories", MEMORIES), ("passes", PASSES)):  # fmt: skip
         options.add_argument(f"--{name}", type=_some(known), default=known, metavar="A,B", help=", ".join(known))
     options.add_argument("--quick", dest="nets", action="store_const", const=QUICK, help="small networks alone")
     options.add_argument("--write", action="store_true", help="write docs/npu_matrix.md")

@@ -58,10 +58,10 @@ class Networks:
         """Return a network in float."""
         return read_program(self._kept(f"{name}.mlir", lambda path: self._import(NETWORKS[name], path)))
 
-    def lowered(self, name: str, mode: str, chip: str) -> Program:
-        """Return a network lowered to `F16`, `INT8 asymmetric`, … for a chip of the package."""
+    def lowered(self, name: str, mode: str, chip: str) -> Path:
+        """Return the module of a network lowered to `F16`, `INT8 asymmetric`, … for a chip of the package."""
         file = f"{name}_{mode.lower().replace(' ', '_')}_{chip}.mlir"
-        return read_program(self._kept(file, lambda path: self._lower(name, mode, chip, path)))
+        return self._kept(file, lambda path: self._lower(name, mode, chip, path))
 
     def _kept(self, name: str, make: Callable[[Path], object]) -> Path:
         path = self._work / name
