@@ -10,25 +10,23 @@ from targets import lowering, targets
 
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
+from stepdown.dialects.text import print_module
 from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.model import read_model_file, write_model_file
 from stepdown.model.strip import strip
 from stepdown.npu.passes.codegen import Codegen
+from stepdown.npu.passes.subnet_divide import SubnetDivide
+from stepdown.npu.subnets import set_subnet_kinds
 from stepdown.runtimes import RunnerOptions, open_runner
 from stepdown.runtimes.mlir import MlirRunner
 
 MODES = ("F16", "BF16", "INT8", "INT8 asymmetric")
 
 
-def lowered(network, mode: str = "INT8", chip: str = "bm1684x", cut: bool = True) -> tuple[Program, dict]:
-    """Return a lowered network with an input for it; `cut` ends it before what the engines have no commands for."""
+def lowered(network, mode: str = "INT8", chip: str = "bm1684x") -> tuple[Program, dict]:
+    """Return a lowered network with an input for it."""
     program = network()
     given = inputs(program)
-    last = program.ops[-1]
-    if cut and last.name == "top.Softmax":
-        program.finish([last.operands[0]])
-        last.detach()
-        last.erase()
     if "INT8" in mode:
         calibrate(program, given)
     lowering(mode, chip).run(program)
@@ -127,11 +125,55 @@ def test_commands_that_do_not_fit_the_chip_of_the_file_are_refused(tmp_path: Pat
         open_runner(path)
 
 
-def test_what_has_no_commands_is_refused_by_name(tmp_path: Path) -> None:
-    program, _ = lowered(resnet8, cut=False)
+@pytest.mark.parametrize("divided", [False, True])
+def test_what_has_no_commands_runs_on_the_host(divided: bool, tmp_path: Path) -> None:
+    program, given = lowered(resnet8)
+    text = print_module(program.module)
+    if divided:
+        SubnetDivide().run(program)
+    stage = read_model_file(compiled(program, tmp_path)).networks[0].stages[0]
+    assert divided or print_module(program.module) == text
+    engines, host = stage.subnets
+    assert (engines.kind, host.kind) == ("npu", "host")
+    assert host.inputs == engines.outputs
+    assert host.outputs == stage.outputs == ("StatefulPartitionedCall:0",)
+    assert host.outputs[0] not in {region.name for region in stage.memory}
+    assert len(MlirRunner(program).run(given)) == 1
+
+
+def test_commands_are_made_for_what_the_module_gives_to_the_engines_or_it_is_refused(tmp_path: Path) -> None:
+    program, _ = lowered(resnet8)
+    for op in program.ops:
+        op.set_note("subnet", 0)
+    set_subnet_kinds(program, ["npu"])
     with pytest.raises(UnsupportedModel, match=r'tpu.Softmax loc\("StatefulPartitionedCall:0"\)'):
         compiled(program, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda stage: {"outputs": ()}, "reads or makes other tensors"),
+        (lambda stage: {"weights": ()}, "weight '.*' is not in the subnet"),
+    ],
+)
+def test_a_host_subnet_that_is_not_its_module_is_refused(change, problem: str, tmp_path: Path) -> None:
+    program, _ = lowered(resnet8)
+    kinds = ["host"]
+    for op in program.ops:
+        op.set_note("subnet", 0)
+    set_subnet_kinds(program, kinds)
+    path = compiled(program, tmp_path)
+    model = read_model_file(path)
+    (network,) = model.networks
+    (stage,) = network.stages
+    (subnet,) = stage.subnets
+    outputs = stage.outputs if change(stage).get("outputs") is None else stage.inputs
+    changed = replace(stage, subnets=(replace(subnet, **change(stage)),), outputs=outputs)
+    write_model_file(path, replace(model, networks=(replace(network, stages=(changed,)),)))
+    with pytest.raises(InputError, match=problem):
+        open_runner(path)
 
 
 @pytest.mark.parametrize(

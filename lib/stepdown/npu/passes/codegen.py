@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from stepdown.chips import Chip, load_chip
-from stepdown.dialects.program import Program, State
-from stepdown.errors import InputError, ResourceError, UnsupportedModel
+from stepdown.chips import Chip
+from stepdown.dialects.program import Program
+from stepdown.errors import InputError, ResourceError
 from stepdown.model import ModelFile, Network, SectionStore, write_model_file
 from stepdown.model.provenance import provenance
 from stepdown.npu.codegen import generate
+from stepdown.npu.division import divide
 from stepdown.npu.stage import make_stage
+from stepdown.npu.subnets import subnet_kinds
+from stepdown.npu.target import npu_of
 from stepdown.transforms.base import Pass
 
 
@@ -33,27 +36,20 @@ class Codegen(Pass):
         """
         if not self.model_file.endswith(".bmodel"):
             raise InputError(f"'{self.model_file}' is no name of a model file", "--codegen", "end it in .bmodel")
-        if program["state"] != State.TPU_LOWERED:
-            fix = "lower it with --convert-top-to-tpu=…"
-            raise InputError(f"is in state {program['state']}, want {State.TPU_LOWERED}", program.path, fix)
-        write_model_file(self.model_file, model_of(program, self._chip(program)))
-
-    def _chip(self, program: Program) -> Chip:
-        chip = load_chip(self.chip or program["chip"])
-        if chip.name != program["chip"]:
-            raise InputError(f"is lowered for chip {program['chip']}, not {chip.name}", program.path)
-        if chip.kind != "npu":
-            raise UnsupportedModel(f"chip {chip.name} is no NPU and has no model file", program.path)
-        return chip
+        chip = npu_of(program, self.chip)
+        write_model_file(self.model_file, model_of(program, chip))
 
 
 def model_of(program: Program, chip: Chip) -> ModelFile:
-    """Return the model file of a lowered program.
+    """Return the model file of a lowered program; one that is not divided into subnets is, on a copy.
 
     Raises:
         UnsupportedModel: some ops have no command; names them all.
         ResourceError: a tile does not fit local memory, or the network global memory.
     """
+    if not subnet_kinds(program):
+        program = Program(program.module.clone(), program.weights, program.path)
+        divide(program, chip)
     code = generate(program, chip)
     if code.global_bytes > chip.global_memory_bytes:
         what = f"takes {code.global_bytes} bytes of memory, and chip {chip.name} has {chip.global_memory_bytes}"
