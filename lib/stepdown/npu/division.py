@@ -59,7 +59,8 @@ def kinds_of(op: TensorOp, weights: Weights, chip: Chip) -> tuple[str, ...]:
 def refusal(op: TensorOp, weights: Weights) -> UnsupportedModel | None:
     """Return why the engines have no commands for an op, None where they have."""
     try:
-        values = [value for value in (*op.operands, *op.results) if not is_none(value)]
+        held = set() if is_move(op) else set(weights)
+        values = [value for value in (*op.operands, *op.results) if not is_none(value) and value not in held]
         places = {value: packed(element_type(value), (1, 1, 1, int(np.prod(shape_of(value)))), 0) for value in values}
         if not all(place.elements for place in places.values()):
             raise UnsupportedModel("a tensor has no elements")
