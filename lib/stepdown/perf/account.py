@@ -15,7 +15,7 @@ from stepdown.sim import Event, Program, load, timeline
 from stepdown.sim.timeline import part_starts
 
 TRANSFERS = tuple(engine for engine in ENGINES if engine != COMPUTE)
-WAITS = ("synchronize", "start", "latency", "bank_conflict")
+WAITS = ("synchronize", "start", "latency", "bank_conflict", "bus")
 """The parts of a command in which its engine waits, instead of computing or moving."""
 
 
