@@ -49,10 +49,20 @@ def _host(model: ModelFile, subnet: Subnet) -> Iterator[str]:
 
 def comments(entry: Entry, cycles: bool) -> Iterator[str]:
     """Yield what is known of a command: its op, its operands, its cycles."""
-    operands = ", ".join(f"{operand} {shown(label)}" for operand, label in entry.labels.items())
+    operands = _moved(entry) or ", ".join(f"{operand} {shown(label)}" for operand, label in entry.labels.items())
     origin = f"step {entry.step}: {shown(entry.op)} {shown(entry.name)}" if entry.step >= 0 else ""
     if said := "; ".join(filter(None, (origin, operands))):
         yield said
     if cycles:
         span = "" if entry.start is None else f" {entry.start}..{entry.start + entry.cost.cycles}:"
         yield f"cycles{span} {entry.cost.cycles} = " + " + ".join(f"{part} {n}" for part, n in entry.cost.parts.items())
+
+
+def _moved(entry: Entry) -> str:
+    """Return what a transfer brings or stores where both sides are called the same, else nothing."""
+    source, target = (entry.labels.get(side, "") for side in ("source", "target"))
+    if not source or source != target:
+        return ""
+    spaces = [tensor.space for tensor in entry.command.tensors().values()]
+    verb = {"global local": "loads", "local global": "stores"}.get(" ".join(spaces), "moves")
+    return f"{verb} {shown(source)}"
