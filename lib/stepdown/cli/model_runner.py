@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepdown.cli.perf_flags import add_perf_flags, report_perf, wants_perf
+from stepdown.cli.perf_flags import add_perf_flags, check_perf, report_perf, wants_perf
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
@@ -49,7 +49,12 @@ def parser() -> argparse.ArgumentParser:
         "--kernels", choices=("reference", "optimized", "xnnpack"), default="reference",
         help="LiteRT's kernels for .tflite: reference (default), optimized, or xnnpack; their integers differ",
     )  # fmt: skip
-    tool.add_argument("--time", "--profile", action="store_true", help="print where the time goes, op by op")
+    tool.add_argument(
+        "--time",
+        "--profile",
+        action="store_true",
+        help="print where the time of this run on this computer goes, op by op",
+    )
     add_perf_flags(tool)
     return tool
 
@@ -58,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the model and write the tensors; write what is predicted of its time where that is asked for."""
     if not args.input and not wants_perf(args):
         raise InputError("the following arguments are required: --input", fix="see model_runner.py --help")
+    if wants_perf(args):
+        check_perf(args)
     if args.input:
         _run(args)
     if wants_perf(args):
@@ -147,21 +154,19 @@ def _top(array: "np.ndarray") -> list[str]:
 
 
 def _print_times(runner: "Runner") -> None:
-    from stepdown.runtimes.mlir import MlirRunner
-
-    if not isinstance(runner, MlirRunner):
-        raise InputError("only the interpreter of .mlir files says where its time goes", "--time")
-    times = runner.seconds
+    times: dict[tuple[str, str], float] | None = getattr(runner, "seconds", None)
+    if times is None:
+        raise InputError("only .mlir and .bmodel files are run by what says where its time goes", "--time")
     total = sum(times.values())
     kinds: dict[str, float] = {}
-    for op, seconds in times.items():
-        kinds[op.name] = kinds.get(op.name, 0.0) + seconds
+    for (op, _), seconds in times.items():
+        kinds[op] = kinds.get(op, 0.0) + seconds
     print(f"{total * 1e3:.1f} ms in {len(times)} ops")
     for kind, seconds in sorted(kinds.items(), key=lambda item: -item[1]):
         print(f"  {seconds * 1e3:9.2f} ms {100 * seconds / total:5.1f} %  {kind}")
     print(f"the {min(SLOWEST, len(times))} slowest:")
-    for op in sorted(times, key=times.__getitem__, reverse=True)[:SLOWEST]:
-        print(f"  {times[op] * 1e3:9.2f} ms {100 * times[op] / total:5.1f} %  {op.name} {op.tensor_name}")
+    for op, name in sorted(times, key=times.__getitem__, reverse=True)[:SLOWEST]:
+        print(f"  {times[op, name] * 1e3:9.2f} ms {100 * times[op, name] / total:5.1f} %  {op} {name}")
 
 
 def _report(args: argparse.Namespace, tensors: "Tensors") -> None:

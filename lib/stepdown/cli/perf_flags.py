@@ -35,11 +35,10 @@ def report_perf(args: argparse.Namespace) -> None:
     """Write and print what is asked for.
 
     Raises:
-        InputError: the model is no model file for an NPU, would be overwritten, or the folder cannot be made.
+        InputError: the model is no model file for an NPU, or a file cannot be written.
     """
     from stepdown.perf import account_of
 
-    _check(args)
     account = account_of(args.model)
     if args.perf is not None:
         _print_tables(account, args.perf)
@@ -47,7 +46,12 @@ def report_perf(args: argparse.Namespace) -> None:
         _write_trace(account, args.trace)
 
 
-def _check(args: argparse.Namespace) -> None:
+def check_perf(args: argparse.Namespace) -> None:
+    """Check the flags, before anything is run.
+
+    Raises:
+        InputError: the model is no model file, would be overwritten, or the folder is none.
+    """
     model = Path(args.model)
     if model.suffix != ".bmodel":
         raise InputError("its time is not predicted", args.model, "make a .bmodel with tpuc-opt --codegen=…")

@@ -8,7 +8,7 @@ from stepdown.perf.tables import Cell, shortened, table
 from stepdown.perf.trace_reader import Trace, parts_of
 
 GROUPINGS = ("type", "op", "engine", "part")
-_TITLES = {"type": "types of ops", "op": "ops", "engine": "engines", "part": "parts of commands"}
+_TITLES = {"type": "type{} of ops", "op": "op{}", "engine": "engine{}", "part": "part{} of commands"}
 
 
 @dataclass
@@ -76,7 +76,9 @@ def _title(trace: Trace) -> str:
 
 
 def _heading(by: str, count: int, top: int) -> str:
-    return f"{count} {_TITLES[by]}" + (f", the {top} that take most time:" if count > top else ":")
+    return f"{count} {_TITLES[by].format('s' * (count != 1))}" + (
+        f", the {top} that take most time:" if count > top else ":"
+    )
 
 
 def _table(trace: Trace, by: str, rows: Sequence[Row]) -> Iterator[str]:

@@ -65,6 +65,11 @@ class BmodelRunner:
         found = self._runner.run({name: self._converted(name, array) for name, array in given.items()}, names)
         return {name: self._dumped(name, found[name]) for name in names}
 
+    @property
+    def seconds(self) -> dict[tuple[str, str], float]:
+        """How long the simulator took for each op of the last run, by its name and that of its tensor."""
+        return self._runner.seconds
+
     def close(self) -> None:
         """Nothing to release."""
 

@@ -1,7 +1,8 @@
 """One stage of a model file on the machine: commands on the simulator, host subnets on the reference interpreter."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
+from time import perf_counter
 
 import numpy as np
 
@@ -41,6 +42,9 @@ class StageRunner:
         known = at_borders | inside | self._captures.names.keys()
         self.names = [name for name in self.tensors if name in known]
         self.program = self._loaded()
+        self.seconds: dict[tuple[str, str], float] = {}
+        """How long the simulator took for each op of the last run, by its name and that of its tensor."""
+        self._sources = _sources(stage)
 
     def run(self, given: Mapping[str, np.ndarray], wanted: Collection[str]) -> Arrays:
         """Return these tensors of one run on the inputs `given`, all as they are stored.
@@ -53,16 +57,27 @@ class StageRunner:
             content = np.frombuffer(self._model.sections[weight.section], np.uint8)
             machine.memory.global_memory[weight.address : (weight.address or 0) + content.size] = content
         found: Arrays = {}
+        self.seconds.clear()
         self._put(machine, found, {name: given[name] for name in self.stage.inputs})
         rebuilt, steps = self._captures.begin(machine.memory, wanted), machine.steps(self.program)
         for at, subnet in enumerate(self.stage.subnets):
             if host := self._hosts.get(at):
                 self._put(machine, found, host.run(found, {*wanted, *subnet.outputs}))
+                self.seconds.update(host.seconds)
             else:
-                for engine, index in islice(steps, sum(part.count for part in subnet.commands)):
+                for engine, index in self._timed(islice(steps, sum(part.count for part in subnet.commands))):
                     rebuilt.ended(engine, index)
                 found |= {name: self._at(machine, name).copy() for name in subnet.outputs}
         return {**found, **rebuilt.arrays()}
+
+    def _timed(self, steps: Iterator[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+        """Yield the steps again, and count for each op how long they take."""
+        began = perf_counter()
+        for engine, index in steps:
+            source = self._sources.get((engine, index), (engine, ""))
+            self.seconds[source] = self.seconds.get(source, 0.0) + perf_counter() - began
+            yield engine, index
+            began = perf_counter()
 
     def _put(self, machine: Machine, found: Arrays, arrays: Arrays) -> None:
         """Note tensors that the machine does not make, and store those that have a place in its memory."""
@@ -94,3 +109,13 @@ class StageRunner:
         except StepError as error:
             where = ": ".join(filter(None, (error.where, error.what)))
             raise type(error)(where, self._model.path, error.fix) from None
+
+
+def _sources(stage: Stage) -> dict[tuple[str, int], tuple[str, str]]:
+    """Return by engine and number of a command the op that it is for, and the tensor that it makes."""
+    parts = ((step, part) for step in stage.steps for part in step.commands)
+    return {
+        (part.engine, index): (step.op, step.name)
+        for step, part in parts
+        for index in range(part.first, part.first + part.count)
+    }

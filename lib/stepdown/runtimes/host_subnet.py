@@ -51,6 +51,12 @@ class HostSubnet:
         """The tensors that it makes."""
         return [name for op in self.program.ops if _makes_a_tensor(op) for name in op.names]
 
+    @property
+    def seconds(self) -> dict[tuple[str, str], float]:
+        """How long each op of the last run took, by its name and that of its first tensor."""
+        found = self._interpreter.seconds
+        return {(op.name, op.tensor_name): seconds for op, seconds in found.items() if _makes_a_tensor(op)}
+
     def run(self, given: Mapping[str, np.ndarray], wanted: Collection[str]) -> Arrays:
         """Return the tensors of `wanted` that it makes.
 

@@ -67,9 +67,9 @@ class MlirRunner:
         """Nothing to release."""
 
     @property
-    def seconds(self) -> dict[TensorOp, float]:
-        """How long each op of the last run took."""
-        return self._interpreter.seconds
+    def seconds(self) -> dict[tuple[str, str], float]:
+        """How long each op of the last run took, by its name and that of its first tensor."""
+        return {(op.name, op.tensor_name): seconds for op, seconds in self._interpreter.seconds.items()}
 
     @property
     def overflows(self) -> dict[str, int]:

@@ -30,7 +30,8 @@ def timeline(program: Program, chip: Chip, host: Sequence[int] = ()) -> list[Eve
     """Return what runs when, in the order of starting: each engine on its own, and waiting where it must.
 
     Of a compute command and a transfer that touch a bank at the same time, the later one is delayed by the cycles for
-    which the transfer holds the bank (a vector of each lane a cycle). `host` says for each part how many cycles the
+    which the transfer holds the bank (a vector of each lane a cycle). All DMA engines share `dma_bytes_per_cycle`: the
+    bytes of a transfer follow those of one that started earlier. `host` says for each part how many cycles the
     host works in it, after all before has ended and before anything later starts (none: not at all).
     """
     clock = _Clock(program, chip, host)
@@ -101,11 +102,23 @@ def _delayed(
     price: Cost, command: Command, start: int, running: Sequence[Event], memory: LocalMemory, chip: Chip
 ) -> Cost:
     """Return the cost of a command that starts beside others."""
-    stall = sum(_stall(event, command, start, memory, chip) for event in running)
-    if not stall:
-        return price
-    parts = {**price.parts, "bank_conflict": price.parts.get("bank_conflict", 0) + stall}
+    parts = dict(price.parts)
+    if stall := sum(_stall(event, command, start, memory, chip) for event in running):
+        parts["bank_conflict"] = parts.get("bank_conflict", 0) + stall
+    if queue := max((_queue(event, command, price, start) for event in running), default=0):
+        parts["bus"] = queue
     return Cost(parts, price.bytes, price.macs)
+
+
+def _queue(event: Event, command: Command, price: Cost, start: int) -> int:
+    """Return for how long a transfer waits until one of another DMA engine has moved its bytes."""
+    if COMPUTE in (event.engine, command.engine) or not (_is_remote(event.command) and _is_remote(command)):
+        return 0
+    return max(0, event.end - (start + price.cycles - price.parts["transfer"]))
+
+
+def _is_remote(command: Command) -> bool:
+    return any(tensor.space == "global" for tensor in command.tensors().values())
 
 
 def _stall(event: Event, command: Command, start: int, memory: LocalMemory, chip: Chip) -> int:

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 from sim.programs import GLOBAL_BYTES, Assembler, chip, integer_convolution, tiled
 
-from stepdown.npu.isa import Fill, encode, packed
+from stepdown.npu.isa import Fill, Move, encode, packed
 from stepdown.sim import load, timeline
+from stepdown.sim.timeline import part_starts
 
 WINDOW = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1], "group": 1}
 
@@ -64,3 +65,40 @@ def test_parts_meet() -> None:
     ran = timeline(program, both)
     assert [event.engine for event in ran] == ["dma", "dma", "dma2"]
     assert ran[2].start == ran[1].end
+
+
+def test_the_host_works_between_parts() -> None:
+    machine = chip()
+    fill = Fill(target=packed("i8", (1, 8, 4, 4), 0, space="local", lanes=8))
+    parts = [{"dma": 0}, {"dma": 1}, {"dma": 1}, {"dma": 1}, {"dma": 2}]
+    program = load({"dma": encode([fill, fill])}, machine, GLOBAL_BYTES, parts=parts)
+    host = [100, 0, 30, 7, 0, 50]  # before all, not beside commands, twice in between, and after all
+    ran = timeline(program, machine, host)
+    cycles = ran[0].cost.cycles
+    assert [event.start for event in ran] == [100, 100 + cycles + 37]
+    end = ran[1].end
+    assert part_starts(program, ran, host) == [0, 100, 100 + cycles, 130 + cycles, 137 + cycles, end]
+
+
+def transfers(second_space: str = "global") -> list:
+    """Return the events of two transfers that start together on two engines."""
+    machine = replace(chip(), dma_engines=2)
+    moves = [
+        Move(source=packed("i8", (1, 8, 64, 64), 1 << 16, space="global"),
+             target=packed("i8", (1, 8, 64, 64), 0, space="local", lanes=8)),
+        Move(source=packed("i8", (1, 8, 16, 16), 8192, space="local", lanes=8),
+             target=packed("i8", (1, 8, 16, 16), 12288, space=second_space, lanes=8)),
+    ]  # fmt: skip
+    program = load({"dma": encode(moves[:1]), "dma2": encode(moves[1:])}, machine, GLOBAL_BYTES)
+    return timeline(program, machine)
+
+
+def test_dma_engines_share_the_bytes_of_a_cycle() -> None:
+    first, second = transfers()
+    assert first.start == second.start == 0
+    assert "bus" not in first.cost.parts
+    assert second.end == first.end + second.cost.parts["transfer"]
+
+
+def test_a_transfer_within_local_memory_needs_no_bus() -> None:
+    assert not any("bus" in event.cost.parts for event in transfers("local"))
