@@ -12,6 +12,7 @@ from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.model.schema import HOST, NPU
 from stepdown.npu.codegen import held_weight
+from stepdown.npu.cost import local_memory
 from stepdown.npu.isa import Tensor, packed
 from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels import kernel_of
@@ -49,15 +50,15 @@ def kinds_of(op: TensorOp, weights: Weights, chip: Chip) -> tuple[str, ...]:
     The host runs what has no commands, and what computes in a mode that only it has. What moves or converts values, and
     computes nothing, stays with whoever has them.
     """
-    if refusal(op, weights) is not None:
+    if refusal(op, weights, local_memory(chip).lanes) is not None:
         return (HOST,)
     if is_move(op) or op.name in ("tpu.Reshape", "tpu.Convert"):
         return (NPU, HOST)
     return (HOST,) if _mode(op) in chip.host_modes else (NPU,)
 
 
-def refusal(op: TensorOp, weights: Weights) -> UnsupportedModel | None:
-    """Return why the engines have no commands for an op, None where they have."""
+def refusal(op: TensorOp, weights: Weights, lanes: int) -> UnsupportedModel | None:
+    """Return why the engines of a machine with so many lanes have no commands for an op, None where they have."""
     try:
         held = set() if is_move(op) else set(weights)
         values = [value for value in (*op.operands, *op.results) if not is_none(value) and value not in held]
@@ -67,7 +68,7 @@ def refusal(op: TensorOp, weights: Weights) -> UnsupportedModel | None:
         if is_move(op):
             moves(op, [places[v] for v in op.operands], [places[v] for v in op.results], _anywhere)
         elif op.name != "tpu.Reshape":
-            kernel_of(op, weights)
+            kernel_of(op, weights).constants(lanes)
     except UnsupportedModel as error:
         return error
     return None

@@ -67,6 +67,26 @@ def test_the_order_is_valid_and_no_order_has_fewer_subnets(seed: int) -> None:
     assert {n: a.tobytes() for n, a in got.items()} == {n: a.tobytes() for n, a in wanted.items()}
 
 
+@pytest.mark.parametrize(
+    ("op", "mode", "kinds"),
+    [
+        ("Sigmoid", "F32", ["host"]),
+        ("Sigmoid", "F16", ["npu"]),
+        ("Relu", "F32", ["npu"]),
+        ("Softmax", "BF16", ["host"]),
+    ],
+)
+def test_what_has_no_command_in_a_mode_is_left_to_the_host(op: str, mode: str, kinds: list[str]) -> None:
+    program = Program.empty("one", {"x": tensor((2, 8), "f32")}, "ONNX")
+    given = program.add(TOP_OPS["Input"].build("x", list(program.block.args)))
+    program.finish([program.add(TOP_OPS[op].build("y", [given], **({"axis": 1} if op == "Softmax" else {})))])
+    lowering(mode, "bm1684x").run(program)
+    divide(program, CHIP)
+    assert [kind for kind in subnet_kinds(program) if kind == "host"] == [kind for kind in kinds if kind == "host"]
+    (made,) = [each for each in program.ops if each.name == f"tpu.{op}"]
+    assert subnet_kinds(program)[made.note("subnet")] == kinds[0]
+
+
 def test_what_the_pass_writes_is_read_back() -> None:
     program = network(1)
     SubnetDivide().run(program)
