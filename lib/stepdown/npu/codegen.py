@@ -1,10 +1,9 @@
-"""Code for a lowered network, op by op: tensors lie in global memory and go through local memory in tiles.
+"""Code for a lowered network: its ops, alone or in groups, go through local memory in tiles.
 
-Loads, work and stores of neighbouring tiles overlap: inputs and outputs have two buffers.
+Groups are those of the ops' notes `layer_group`; an op without one is a group of its own.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -15,110 +14,94 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.files.names import free_name
+from stepdown.npu.addresses import noted
+from stepdown.npu.code import Code, CodeStep, HostStep, LocalPart
 from stepdown.npu.cost import local_memory
+from stepdown.npu.groups.emit import Emission
+from stepdown.npu.groups.fit import Choice, fitted
+from stepdown.npu.groups.layers import Group, Layer, is_alias, root_of
 from stepdown.npu.images import constants_of, digest, stored
-from stepdown.npu.isa import BYTES, Command, Move, Tensor, encode, packed
+from stepdown.npu.isa import BYTES, COMPUTE, ENGINES, Command, Tensor, encode, packed
 from stepdown.npu.isa.tensor import Four
-from stepdown.npu.kernels import Constant, Kernel, Region, kernel_of
+from stepdown.npu.kernels import Region, kernel_of
 from stepdown.npu.kernels.base import element_type
 from stepdown.npu.moves import is_move, moves
 from stepdown.npu.subnets import on_host, read_by_engines, subnet_kinds
 from stepdown.npu.synchronize import Synchronizer
-from stepdown.npu.tiling import Tiling, tile, widened
 from stepdown.numerics.floats import from_bf16_bits
 
 
-@dataclass(frozen=True)
-class HostStep:
-    """An op that the host executes once the engines have ended so many commands (by engine), before any later one."""
-
-    op: TensorOp
-    after: Mapping[str, int]
-
-
-@dataclass
-class Code:
-    """What a machine needs to run a network: streams by engine, what lies in global memory, where tensors are.
-
-    `constants` are the tensors of `image` by name. `layers` are the names of the ops' tensors; a command's `layer` is a
-    place in it. `host` are the ops that have no commands, in order.
-    """
-
-    streams: dict[str, bytes] = field(default_factory=dict)
-    image: dict[int, np.ndarray] = field(default_factory=dict)
-    constants: dict[str, Tensor] = field(default_factory=dict)
-    tensors: dict[str, tuple[Tensor, tuple[int, ...]]] = field(default_factory=dict)
-    layers: list[str] = field(default_factory=list)
-    host: list[HostStep] = field(default_factory=list)
-    global_bytes: int = 0
-
-
-def generate(program: Program, chip: Chip) -> Code:
+def generate(program: Program, chip: Chip, choose: Choice | None = None) -> Code:
     """Return the code of a lowered network; ops of its host subnets become host steps.
+
+    `choose` may say how a group is cut.
 
     Raises:
         UnsupportedModel: some ops have no command; names them all.
-        ResourceError: a tile of an op does not fit local memory.
+        ResourceError: a tile of an op or a group does not fit local memory.
     """
-    generator = _Generator(program, chip)
+    generator = _Generator(program, chip, choose)
     for op in program.ops:
         generator.add(op)
     return generator.finish()
 
 
 class _Generator:
-    def __init__(self, program: Program, chip: Chip) -> None:
-        self._program, self._chip, self._local = program, chip, local_memory(chip)
+    def __init__(self, program: Program, chip: Chip, choose: Choice | None) -> None:
+        self._program, self._chip, self._choose = program, chip, choose
         self._kinds = subnet_kinds(program)
-        self._streams = Synchronizer(self._local.lanes)
-        self._code = Code()
+        engines = ENGINES[: 1 + chip.dma_engines]
+        self.lanes, self.store_engine = local_memory(chip).lanes, engines[-1]
+        self._streams = Synchronizer(self.lanes, engines)
+        assigned = noted(program, chip)
+        self._addresses = assigned.addresses if assigned else {}
+        self._code = Code(global_bytes=assigned.bytes if assigned else 0)
         self._weights: dict[SSAValue, np.ndarray] = {}
         self._places: dict[SSAValue, Tensor] = {}
         self._shared: dict[tuple[str, Four, bytes], Tensor] = {}
         self._refused: list[str] = []
+        self._waiting: list[Layer] = []
+        self._groups = 0
 
     def add(self, op: TensorOp) -> None:
-        """Append the code of an op."""
+        """Take an op; its code is appended now, or with the group that it belongs to."""
         name = op.name.split(".")[1]
         if name == "Weight":
             self._weights[op.results[0]] = held_weight(self._program, op)
         elif name == "Input" or on_host(op, self._kinds):
             self._given(op)
-        elif name == "Reshape":
-            self._place(op.results[0], self._source(op.operands[0]))
-        elif name != "None":
+        elif name not in ("None", "Reshape"):
             try:
                 self._computed(op)
             except UnsupportedModel as error:
-                self._refuse(op, error)
+                self._refused.append(str(error))
 
     def finish(self) -> Code:
         """Return the code of all ops."""
+        self._end_group()
         if self._refused:
             raise UnsupportedModel("; ".join(self._refused), self._program.path)
         self._code.streams = {engine: encode(commands) for engine, commands in self._streams.streams.items()}
+        self._name_tensors()
         return self._code
 
-    def _refuse(self, op: TensorOp, error: UnsupportedModel) -> None:
-        """Note that an op is refused; what reads it is looked at all the same."""
-        self._refused.append(str(error))
-        for value in op.results:
-            self._place(value)
+    def _name_tensors(self) -> None:
+        """Name what lies in global memory, in the order of the ops; what repeats it lies there too."""
+        for op in self._program.ops:
+            for value in op.results:
+                place = self._places.get(root_of(value, self._kinds))
+                if place and (is_alias(op, self._kinds) or value not in self._weights):
+                    self._code.tensors[value_name(value)] = place, shape_of(value)
 
     def _given(self, op: TensorOp) -> None:
         """Find places for what the engines read of an input of the network or of an op of the host."""
         if not op.name.endswith(".Input"):
-            self._code.host.append(HostStep(op, {e: len(s) for e, s in self._streams.streams.items()}))
+            self._end_group()
+            after = {engine: len(commands) for engine, commands in self._streams.streams.items()}
+            self._code.host.append(HostStep(op, after, len(self._code.steps)))
         for value in op.results:
             if read_by_engines(value, self._kinds):
-                self._place(value)
-
-    def _place(self, value: SSAValue, known: Tensor | None = None) -> Tensor:
-        shape = shape_of(value)
-        place = known or self._reserve(element_type(value), (1, 1, 1, int(np.prod(shape))))
-        self._places[value] = place
-        self._code.tensors[value_name(value)] = place, shape
-        return place
+                self.place(value)
 
     def _reserve(self, type: str, shape: Four) -> Tensor:
         """Return a new place in global memory."""
@@ -129,13 +112,6 @@ class _Generator:
 
     def _beside(self, type: str, shape: Four, values: np.ndarray | None) -> Tensor:
         return self._reserve(type, shape) if values is None else self._constant("indices", type, values.reshape(shape))
-
-    def _source(self, value: SSAValue) -> Tensor:
-        """Return where a value lies; a constant is put into global memory when it is asked for."""
-        if value not in self._places:
-            held = self._weights[value].reshape(1, 1, 1, -1)
-            self._places[value] = self._constant(value_name(value), element_type(value), held)
-        return self._places[value]
 
     def _constant(self, name: str, type: str, values: np.ndarray) -> Tensor:
         """Return where a constant lies; those of equal bytes, type and shape share a place."""
@@ -149,120 +125,77 @@ class _Generator:
         return self._shared[key]
 
     def _computed(self, op: TensorOp) -> None:
-        layer = len(self._code.layers)
+        group = op.note("layer_group")
+        if self._waiting and (group is None or group != self._waiting[-1].op.note("layer_group") or is_move(op)):
+            self._end_group()
         if is_move(op):
-            sources = [self._source(value) for value in op.operands]
-            commands = moves(op, sources, [self._place(value) for value in op.results], self._beside)
-            for command in commands:
-                self._append(command, layer)
+            self._moved(op)
         else:
-            self._tiled(kernel_of(op, self._weights), layer)
+            kernel = kernel_of(op, self._weights)
+            constants = constants_of(kernel, self._program, self.lanes)
+            self._waiting.append(Layer(kernel, constants, self._kinds))
+
+    def _moved(self, op: TensorOp) -> None:
+        """Append the transfers of an op that no engine but the DMA engine has."""
+        sources = [self.place(value) for value in op.operands]
+        commands = moves(op, sources, [self.place(value) for value in op.results], self._beside)
         self._code.layers.append(op.tensor_name)
+        step = self._begin(len(self._code.layers) - 1)
+        for command in commands:
+            self.append(command, step)
 
-    def _append(self, command: Command, layer: int) -> None:
-        self._streams.append(replace(command, layer=layer))
+    def _end_group(self) -> None:
+        """Append the code of the group whose ops wait."""
+        if not self._waiting:
+            return
+        group, self._waiting = Group(self._waiting), []
+        self._first = len(self._code.layers)
+        self._images = {
+            (number, name): self._constant(f"{layer.op.tensor_name}.{name}", constant.type, constant.values)
+            for number, layer in enumerate(group.layers)
+            for name, constant in layer.constants.items()
+        }
+        self._code.layers += [layer.op.tensor_name for layer in group.layers]
+        flipped = group.layers[0].op.note("layer_group") is not None and self._groups % 2 == 1
+        self._groups += 1
+        tiles, layout = fitted(group, self._chip, self._choose, flipped)
+        Emission(group, tiles, layout, self).run()
 
-    def _tiled(self, kernel: Kernel, layer: int) -> None:
-        constants = constants_of(kernel, self._program, self._local.lanes)
-        tiling = tile(kernel, constants, self._local.lanes, self._local.lane_bytes, self._chip.local_alignment_bytes)
-        output = self._place(kernel.op.results[0])
-        made = kernel.op.tensor_name
-        images = {name: self._constant(f"{made}.{name}", c.type, c.values) for name, c in constants.items()}
-        _Tiles(self, kernel, constants, images, tiling, output, layer).run()
+    # --- what a group asks: see groups.emit.Writer
 
-    @property
-    def lanes(self) -> int:
-        """The lanes of the machine."""
-        return self._local.lanes
+    def place(self, value: SSAValue) -> Tensor:
+        """Return where a value lies in global memory; one that has no place yet gets one, a constant with its bytes."""
+        root = root_of(value, self._kinds)
+        if root not in self._places:
+            kind, held = element_type(root), self._weights.get(root)
+            if held is None:
+                shape, at = (1, 1, 1, int(np.prod(shape_of(root)))), self._addresses.get(root)
+                self._places[root] = self._reserve(kind, shape) if at is None else packed(kind, shape, at)
+            else:
+                self._places[root] = self._constant(value_name(root), kind, held.reshape(1, 1, 1, -1))
+        return self._places[root]
 
-    def tensor(self, type: str, shape: Four, address: int) -> Tensor:
-        """Return a local tensor."""
-        return packed(type, shape, address, space="local", lanes=self._local.lanes)
+    def image(self, layer: int, name: str) -> Tensor:
+        """Return where a constant of a layer of the group lies in global memory."""
+        return self._images[layer, name]
 
+    def step(self, layer: int) -> int:
+        """Begin a step of a layer of the group and return its number."""
+        return self._begin(self._first + layer)
 
-class _Tiles:
-    """The tiles of one op."""
+    def append(self, command: Command, step: int, engine: str = "") -> None:
+        """Append a command of a step to the stream of an engine."""
+        made = self._code.steps[step]
+        where = engine if command.engine != COMPUTE else COMPUTE
+        made.add(*self._streams.append(replace(command, layer=made.layer), where))
 
-    def __init__(
-        self, generator: _Generator, kernel: Kernel, constants: Mapping[str, Constant], images: Mapping[str, Tensor],
-        tiling: Tiling, output: Tensor, layer: int,
-    ) -> None:  # fmt: skip
-        self._generator, self._kernel, self._constants, self._images = generator, kernel, constants, images
-        self._tiling, self._layer = tiling, layer
-        self._output = packed(output.type, kernel.shape, output.address)
-        sources = [generator._source(value) for value in kernel.operands]
-        self._inputs = [packed(s.type, shape, s.address) for s, shape in zip(sources, kernel.input_shapes, strict=True)]
-        self._addresses = self._slots()
-        self._pending: list[Command] = []
-        self._count = 0
+    def keep(self, layer: Layer, place: Tensor, region: Region, steps: tuple[int, int]) -> None:
+        """Note that a part of a layer's result lies in local memory alone, from one step to another."""
+        self._code.local.append(LocalPart(layer.result, place, layer.kernel.shape, region, *steps))
 
-    def run(self) -> None:
-        """Append the commands of all tiles."""
-        loaded: dict[str, Tensor] = {}
-        for number, regions in enumerate(self._tiling.regions(self._kernel.shape)):
-            for name, constant in self._constants.items():
-                if constant.by == "channel" or not number:
-                    loaded[name] = self._load_constant(name, constant, regions[0])
-            for region in regions:
-                self._one(loaded, region)
-        self._store(0)
-
-    def _slots(self) -> dict[str, int]:
-        """Return the local address of every buffer."""
-        tiling, addresses, free = self._tiling, {}, 0
-        pairs = {f"in{i}": size for i, size in enumerate(tiling.inputs)} | {"output": tiling.output}
-        for name, size in [*tiling.constants.items(), *((f"{n}.{b}", s) for n, s in pairs.items() for b in range(2))]:
-            addresses[name] = free
-            free += size
-        return addresses
-
-    def _append(self, command: Command) -> None:
-        self._generator._append(command, self._layer)
-
-    def _load_constant(self, name: str, constant: Constant, region: Region) -> Tensor:
-        image = self._images[name]
-        if constant.by == "channel":
-            image = box(image, Region.whole(image.shape).within(1, *region.spans[1]))
-        elif constant.by == "all":
-            n, _, h, w = image.shape
-            used = min(self._generator.lanes, self._kernel.shape[1])
-            image = replace(image, shape=(n, used, h, w), strides=(image.strides[0], 0, *image.strides[2:]))
-        target = self._generator.tensor(constant.type, image.shape, self._addresses[name])
-        self._append(Move(source=image, target=target))
-        return target
-
-    def _one(self, constants: Mapping[str, Tensor], region: Region) -> None:
-        """Append load and work of a tile; the store of the one before the last goes between."""
-        buffer = self._count % 2
-        tensors = dict(constants)
-        for at, needed in enumerate(self._kernel.needs(region)):
-            tensors[f"in{at}"] = self._load(at, needed, region, buffer)
-        self._store(1)
-        tensors["output"] = self._generator.tensor(self._kernel.type, region.shape, self._addresses[f"output.{buffer}"])
-        for command in self._kernel.commands(tensors, region):
-            self._append(command)
-        self._pending.append(Move(source=tensors["output"], target=box(self._output, region)))
-        self._count += 1
-
-    def _load(self, at: int, needed: Region, region: Region, buffer: int) -> Tensor:
-        source = box(self._inputs[at], needed)
-        shape = widened(self._kernel, at, needed, region)
-        if shape != source.shape:
-            source = replace(source, shape=shape, strides=(source.strides[0], 0, *source.strides[2:]))
-        target = self._generator.tensor(source.type, shape, self._addresses[f"in{at}.{buffer}"])
-        self._append(Move(source=source, target=target))
-        return target
-
-    def _store(self, left: int) -> None:
-        """Append stores until so many are left."""
-        while len(self._pending) > left:
-            self._append(self._pending.pop(0))
-
-
-def box(tensor: Tensor, region: Region) -> Tensor:
-    """Return a box of a tensor in global memory."""
-    offset = sum(start * stride for (start, _), stride in zip(region.spans, tensor.strides, strict=True))
-    return replace(tensor, address=tensor.address + offset, shape=region.shape)
+    def _begin(self, layer: int) -> int:
+        self._code.steps.append(CodeStep(layer))
+        return len(self._code.steps) - 1
 
 
 def held_weight(program: Program, op: TensorOp) -> np.ndarray:

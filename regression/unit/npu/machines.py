@@ -7,8 +7,13 @@ import numpy as np
 from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
-from stepdown.npu.codegen import Code, generate, stored
+from stepdown.dialects.types import shape_of
+from stepdown.npu.code import Code, LocalPart
+from stepdown.npu.codegen import generate
 from stepdown.npu.division import divide
+from stepdown.npu.groups.fit import Choice
+from stepdown.npu.images import stored
+from stepdown.npu.isa import COMPUTE
 from stepdown.runtimes.interpreter import Interpreter, run_op
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.sim import Machine, load
@@ -23,6 +28,7 @@ def run_code(
     poison: int | None = None,
     shuffle: int | None = None,
     host: bool = False,
+    choose: Choice | None = None,
 ) -> tuple[Tensors, Tensors]:
     """Return every tensor of the reference and of the machine, in the types in which they are held.
 
@@ -35,7 +41,7 @@ def run_code(
     reference.run(arguments, lambda op, at, array: wanted.__setitem__(op.names[at], np.array(array)))
     if host:
         divide(program, chip)
-    code = generate(program, chip)
+    code = generate(program, chip, choose)
     beside = _Beside(code, Machine(chip, code.global_bytes, poison=poison), reference)
     for op in program.input_ops:
         beside.keep(op.tensor_name, arguments[op.operands[0]])
@@ -44,11 +50,14 @@ def run_code(
     done = dict.fromkeys(program_of_machine.commands, 0)
     for step, part in zip(code.host, program_of_machine.parts, strict=True):
         while done != part:
-            done[next(steps)[0]] += 1
+            engine, index = next(steps)
+            done[engine] += 1
+            beside.ended(engine, index)
         beside.execute(step.op)
-    for _ in steps:
-        pass
-    return wanted, {name: beside.held(name) for name in (*code.tensors, *beside.tensors)}
+    for engine, index in steps:
+        beside.ended(engine, index)
+    held = {name: beside.held(name) for name in (*code.tensors, *beside.tensors)}
+    return wanted, held | beside.captured()
 
 
 class _Beside:
@@ -60,6 +69,29 @@ class _Beside:
         self._code, self._reference = code, reference
         for address, raw in code.image.items():
             machine.memory.global_memory[address : address + raw.size] = raw
+        self._parts: dict[int, list[LocalPart]] = {}
+        for part in code.local:
+            ends = [first + count for engine, first, count in code.steps[part.made].ranges if engine == COMPUTE]
+            self._parts.setdefault(max(ends) - 1, []).append(part)
+        self._local: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def ended(self, engine: str, index: int) -> None:
+        """Take the parts of tensors that lie in local memory alone, as soon as they are made."""
+        for part in self._parts.get(index, ()) if engine == COMPUTE else ():
+            array = np.asarray(self.machine.memory.read(part.place))
+            name = value_name(part.value)
+            whole, missing = self._local.setdefault(
+                name, (np.zeros(part.whole, array.dtype), np.ones(part.whole, bool))
+            )
+            box = tuple(slice(*span) for span in part.region.spans)
+            assert missing[box].all() or np.array_equal(whole[box][~missing[box]], array[~missing[box]])
+            whole[box], missing[box] = array, False
+
+    def captured(self) -> Tensors:
+        """Return the tensors that were taken; all of each has been there."""
+        assert not any(missing.any() for _, missing in self._local.values())
+        shapes = {value_name(part.value): shape_of(part.value) for parts in self._parts.values() for part in parts}
+        return {name: whole.reshape(shapes[name]) for name, (whole, _) in self._local.items()}
 
     def execute(self, op: TensorOp) -> None:
         """Execute an op of the host."""

@@ -57,5 +57,5 @@ def model_of(program: Program, chip: Chip) -> ModelFile:
     store, source = SectionStore(), Path(program.path)
     files = [source, source.with_name(Path(program["weight_file"]).name)] if program["weight_file"] else [source]
     made_of = provenance([file for file in files if file.is_file()], ["--codegen"])
-    stage = make_stage(program, code, store, made_of)
+    stage = make_stage(program, code, chip, store, made_of)
     return ModelFile(chip.to_toml(), (Network(program.name, program["mode"], program["profile"], (stage,)),), store)
