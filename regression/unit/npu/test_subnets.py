@@ -72,7 +72,6 @@ def test_the_order_is_valid_and_no_order_has_fewer_subnets(seed: int) -> None:
     [
         ("Sigmoid", "F32", ["host"]),
         ("Sigmoid", "F16", ["npu"]),
-        ("Relu", "F32", ["npu"]),
         ("Softmax", "BF16", ["host"]),
     ],
 )
