@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepdown.numerics.accumulate import correctly_rounded
+from stepdown.numerics.accumulate import correctly_rounded, summed_exactly
 from stepdown.numerics.floats import bf16_bits, from_bf16_bits, round_bf16, round_f16
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, min_value=-3e38, max_value=3e38)
@@ -54,3 +54,15 @@ def test_sums_are_rounded_as_if_exact(rounding):
     sloppy = exact + rng.uniform(-1, 1, len(exact)) * 1e-3
     got = correctly_rounded(sloppy, 1e-3, rounding, lambda index: terms[index])
     np.testing.assert_array_equal(got, rounding(exact))
+
+
+def test_rows_that_are_said_to_be_summed_exactly_are():
+    rng = np.random.default_rng(2)
+    left = round_bf16(rng.normal(size=(4000, 12)) * 10.0 ** rng.integers(-9, 3, (4000, 1)))
+    terms = left.astype(np.float64) * rng.integers(-40, 40, (4000, 12)) * (rng.random((4000, 12)) < 0.5)
+    terms[::2, 0] *= 2.0**-40
+    said = summed_exactly(terms, np.abs(terms).sum(axis=1))
+    exact = [Fraction(float(row.sum())) == sum(map(Fraction, row.tolist())) for row in terms]
+    assert 1000 < said.sum() < len(terms)
+    assert not np.any(said & ~np.array(exact))
+    assert not summed_exactly(np.array([[1.0, 2.0**-54]]), np.array([1.0]))[0]
