@@ -29,6 +29,7 @@ from stepdown.errors import ResourceError, StepError, UnsupportedModel
 
 MEMORIES = ("full", "quarter", "smallest")
 QUICK = ("mnist_cnn", "resnet8", "kws", "ad")
+CHIPS = tuple(name for name in chip_names() if load_chip(name).kind == "npu")
 PAGE = REGRESSION.parent / "docs" / "npu_matrix.md"
 HEAD = (
     "network", "mode", "chip", "memory", "tensors", "host", "differing", "F32 ratio", "predicted ms", "code s",
@@ -195,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--models", type=Path, default=REGRESSION / "model", help="folder of the models")
     options.add_argument("--work", type=Path, default=Path("work_dir/npu_matrix"), help="folder of lowered modules")
-    for name, known in (("nets", tuple(NETWORKS)), ("modes", MODES), ("chips", tuple(chip_names())),
+    for name, known in (("nets", tuple(NETWORKS)), ("modes", MODES), ("chips", CHIPS),
                         ("memories", MEMORIES), ("passes", PASSES)):  # fmt: skip
         options.add_argument(f"--{name}", type=_some(known), default=known, metavar="A,B", help=", ".join(known))
     options.add_argument("--quick", dest="nets", action="store_const", const=QUICK, help="small networks alone")
