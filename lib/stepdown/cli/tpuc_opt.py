@@ -25,6 +25,7 @@ NEXT = {
     "TOP_F32": "run_calibration.py {0} …, or tpuc-opt {0} --convert-top-to-tpu=…",
     "TOP_CALIBRATED": "tpuc-opt {0} --convert-top-to-tpu=…",
     "TPU_LOWERED": "model_runner.py --model {0} …",
+    "TPU_ADDRESSED": 'tpuc-opt {0} --codegen="model_file=X.bmodel"',
 }
 """What usually follows, by the state of the module written."""
 

@@ -14,7 +14,7 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.files.names import free_name
-from stepdown.npu.addresses import noted
+from stepdown.npu.addresses import assign, noted
 from stepdown.npu.code import Code, CodeStep, HostStep, LocalPart
 from stepdown.npu.cost import local_memory
 from stepdown.npu.groups.emit import Emission
@@ -53,9 +53,9 @@ class _Generator:
         engines = ENGINES[: 1 + chip.dma_engines]
         self.lanes, self.store_engine = local_memory(chip).lanes, engines[-1]
         self._streams = Synchronizer(self.lanes, engines)
-        assigned = noted(program, chip)
-        self._addresses = assigned.addresses if assigned else {}
-        self._code = Code(global_bytes=assigned.bytes if assigned else 0)
+        assigned = noted(program, chip) or assign(program, chip)
+        self._addresses = assigned.addresses
+        self._code = Code(global_bytes=assigned.bytes)
         self._weights: dict[SSAValue, np.ndarray] = {}
         self._places: dict[SSAValue, Tensor] = {}
         self._shared: dict[tuple[str, Four, bytes], Tensor] = {}
@@ -164,13 +164,12 @@ class _Generator:
     # --- what a group asks: see groups.emit.Writer
 
     def place(self, value: SSAValue) -> Tensor:
-        """Return where a value lies in global memory; one that has no place yet gets one, a constant with its bytes."""
+        """Return where a value lies in global memory; a constant gets a place, and its bytes there."""
         root = root_of(value, self._kinds)
         if root not in self._places:
             kind, held = element_type(root), self._weights.get(root)
             if held is None:
-                shape, at = (1, 1, 1, int(np.prod(shape_of(root)))), self._addresses.get(root)
-                self._places[root] = self._reserve(kind, shape) if at is None else packed(kind, shape, at)
+                self._places[root] = packed(kind, (1, 1, 1, int(np.prod(shape_of(root)))), self._addresses[root])
             else:
                 self._places[root] = self._constant(value_name(root), kind, held.reshape(1, 1, 1, -1))
         return self._places[root]

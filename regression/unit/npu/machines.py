@@ -12,8 +12,10 @@ from stepdown.npu.code import Code, LocalPart
 from stepdown.npu.codegen import generate
 from stepdown.npu.division import divide
 from stepdown.npu.groups.fit import Choice
+from stepdown.npu.groups.layers import root_of
 from stepdown.npu.images import stored
 from stepdown.npu.isa import COMPUTE
+from stepdown.npu.subnets import subnet_kinds
 from stepdown.runtimes.interpreter import Interpreter, run_op
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.sim import Machine, load
@@ -56,8 +58,32 @@ def run_code(
         beside.execute(step.op)
     for engine, index in steps:
         beside.ended(engine, index)
-    held = {name: beside.held(name) for name in (*code.tensors, *beside.tensors)}
-    return wanted, held | beside.captured()
+    assert set(code.tensors) <= set(beside.tensors)
+    return wanted, beside.tensors | beside.captured()
+
+
+def _made(code: Code, roots: Mapping[str, str]) -> dict[tuple[str, int], list[str]]:
+    """Return which tensors in global memory are whole once an engine has ended so many commands.
+
+    They are stored by the last transfers of the op that makes them.
+    """
+    ends: dict[str, tuple[str, int]] = {}
+    for step in code.steps:
+        made = code.layers[step.layer]
+        stores = [(engine, first + count) for engine, first, count in step.ranges if engine != COMPUTE]
+        ends[made] = max([*stores, ends.get(made, ("", 0))])
+    found: dict[tuple[str, int], list[str]] = {}
+    for name, maker in roots.items():
+        if maker in ends:
+            found.setdefault(ends[maker], []).append(name)
+    return found
+
+
+def _makers(code: Code, program: Program) -> dict[str, str]:
+    """Return, by tensor in global memory, the first tensor of the op that makes its bytes: a reshape makes none."""
+    kinds = subnet_kinds(program)
+    values = [value for op in program.ops for value in op.results if value_name(value) in code.tensors]
+    return {value_name(value): root_of(value, kinds).owner.names[0] for value in values}
 
 
 class _Beside:
@@ -69,6 +95,8 @@ class _Beside:
         self._code, self._reference = code, reference
         for address, raw in code.image.items():
             machine.memory.global_memory[address : address + raw.size] = raw
+        self._makers = _makers(code, reference.program)
+        self._made = _made(code, self._makers)
         self._parts: dict[int, list[LocalPart]] = {}
         for part in code.local:
             ends = [first + count for engine, first, count in code.steps[part.made].ranges if engine == COMPUTE]
@@ -76,7 +104,8 @@ class _Beside:
         self._local: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def ended(self, engine: str, index: int) -> None:
-        """Take the parts of tensors that lie in local memory alone, as soon as they are made."""
+        """Take tensors as soon as they are made: memory is used again; of those in local memory alone, the parts."""
+        self.tensors |= {name: np.array(self.held(name)) for name in self._made.get((engine, index + 1), ())}
         for part in self._parts.get(index, ()) if engine == COMPUTE else ():
             array = np.asarray(self.machine.memory.read(part.place))
             name = value_name(part.value)
@@ -103,7 +132,7 @@ class _Beside:
             self.keep(name, array)
 
     def held(self, name: str) -> np.ndarray:
-        """Return a tensor as it is now."""
+        """Return a tensor as it was when it was made, or lies there."""
         if name in self.tensors:
             return self.tensors[name]
         place, shape = self._code.tensors[name]
@@ -111,12 +140,14 @@ class _Beside:
 
     def keep(self, name: str, array: np.ndarray) -> None:
         """Store a tensor that the machine does not make."""
+        self.tensors[name] = array
         if name not in self._code.tensors:
-            self.tensors[name] = array
             return
         place, _ = self._code.tensors[name]
         raw = stored(array, place.type)
         self.machine.memory.global_memory[place.address : place.address + raw.size] = raw
+        same = [other for other, maker in self._makers.items() if maker == name != other]
+        self.tensors |= {other: array.reshape(self._code.tensors[other][1]) for other in same}
 
 
 def differences(wanted: Tensors, got: Tensors) -> dict[str, int]:

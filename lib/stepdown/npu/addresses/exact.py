@@ -29,8 +29,8 @@ class Limits:
     Nodes, and not seconds: the same network has the same places on every machine.
     """
 
-    pairs: int = 400
-    nodes: int = 2000
+    pairs: int = 200
+    nodes: int = 1000
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.model.arrays import stored_bytes
 from stepdown.npu.addresses.interval import Interval
+from stepdown.npu.moves import is_move
 from stepdown.npu.subnets import is_constant, on_host, subnet_kinds
 
 
@@ -91,7 +92,7 @@ def steps_of(program: Program) -> dict[TensorOp, int]:
 
 def _key(op: TensorOp, kinds: list[str]) -> tuple[str, object]:
     """Return what an op shares with those of its step."""
-    group = op.note("layer_group")
+    group = group_of(op)
     if on_host(op, kinds):
         return "subnet", op.note("subnet")
     return ("layer group", group) if group is not None else ("op", op)
@@ -100,6 +101,12 @@ def _key(op: TensorOp, kinds: list[str]) -> tuple[str, object]:
 def is_alias(op: TensorOp, kinds: list[str]) -> bool:
     """Tell whether an op does nothing but give its operand another shape in its place."""
     return op.name.endswith(".Reshape") and not on_host(op, kinds)
+
+
+def group_of(op: TensorOp) -> int | None:
+    """Return the layer group of an op; one that moves values from global to global memory has none."""
+    group: int | None = op.note("layer_group")
+    return None if is_move(op) else group
 
 
 def lies_in_global(tenant: Tenant, kinds: list[str]) -> bool:
@@ -111,8 +118,8 @@ def lies_in_global(tenant: Tenant, kinds: list[str]) -> bool:
     maker = tenant.maker
     if maker.name.endswith(".Input") or on_host(maker, kinds):
         return len(tenant.values) > 1 or any(not on_host(op, kinds) for op in tenant.readers)
-    group = maker.note("layer_group")
-    within = group is not None and all(op.note("layer_group") == group for op in tenant.readers)
+    group = group_of(maker)
+    within = group is not None and all(group_of(op) == group for op in tenant.readers)
     return tenant.is_output or not tenant.readers or not within
 
 

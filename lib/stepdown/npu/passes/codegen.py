@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from stepdown.chips import Chip
-from stepdown.dialects.program import Program
+from stepdown.dialects.program import Program, State
 from stepdown.errors import InputError, ResourceError
 from stepdown.model import ModelFile, Network, SectionStore, write_model_file
 from stepdown.model.provenance import provenance
@@ -36,7 +36,7 @@ class Codegen(Pass):
         """
         if not self.model_file.endswith(".bmodel"):
             raise InputError(f"'{self.model_file}' is no name of a model file", "--codegen", "end it in .bmodel")
-        chip = npu_of(program, self.chip)
+        chip = npu_of(program, self.chip, (State.TPU_LOWERED, State.TPU_ADDRESSED))
         write_model_file(self.model_file, model_of(program, chip))
 
 
