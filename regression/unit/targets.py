@@ -8,9 +8,9 @@ from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 MODES = ("F32", "F16", "BF16", "INT8", "INT8 asymmetric")
 
 
-def targets(modes: Iterable[str] = MODES) -> list[tuple[str, str]]:
-    """Return (mode, chip) for each of `modes` and each chip that has it."""
-    chips = [load_chip(name) for name in chip_names()]
+def targets(modes: Iterable[str] = MODES, kind: str = "") -> list[tuple[str, str]]:
+    """Return (mode, chip) for each of `modes` and each chip that has it; of a kind of chips (default: all)."""
+    chips = [chip for chip in map(load_chip, chip_names()) if kind in ("", chip.kind)]
     return [
         (mode, chip.name)
         for chip in chips

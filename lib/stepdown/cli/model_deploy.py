@@ -12,11 +12,16 @@ from stepdown.errors import InputError, StepError
 
 MODES = ("F32", "F16", "BF16", "INT8")
 TOLERANCES = {"F32": "0.999,0.999", "F16": "0.99,0.93", "BF16": "0.99,0.87", "INT8": "0.90,0.55"}
+MODEL_FILE_TOLERANCES = {"F32": "0.9999,0.9999"}
+"""What a model file must reach against the lowered module: in all other modes it has the same bytes."""
 EPILOG = """example:
   model_deploy.py --mlir mobilenet_v2.mlir --quantize INT8 --asymmetric --chip bm1684x \\
       --calibration_table mobilenet_v2_cali_table --test_input mobilenet_v2_in_f32.npz \\
       --test_reference mobilenet_v2_top_outputs.npz
+  model_deploy.py --mlir mobilenet_v2.mlir --quantize F16 --chip bm1684x --test_input cat.jpg \\
+      --model mobilenet_v2_f16.bmodel
 """
+NPU_PASSES = ("weight-reorder", "subnet-divide", "address-assign")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +42,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--test_reference", default="", help="npz of all TOP tensors to compare with (made when absent)")
     made.add_argument("--tolerance", default="", help="cosine,euclid every tensor must reach (default: by the mode)")
     made.add_argument("--excepts", default="", help="tensors not to compare, by commas")
+    made.add_argument(
+        "--model", default="", metavar="X.bmodel",
+        help="write a model file too; with --test_input it is run and compared with the lowered module",
+    )  # fmt: skip
+    made.add_argument(
+        "--quant_input", action="store_true", help="the lowered network takes the integers or 16-bit floats of its chip"
+    )
+    made.add_argument("--quant_output", action="store_true", help="and gives them")
     made.add_argument("-o", "--output", default="", help="lowered module (default NAME_MODE_CHIP.mlir beside --mlir)")
     return made
 
@@ -47,16 +60,33 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("INT8 needs --calibration_table", fix="make one with run_calibration.py")
     if args.reconstruct and args.quantize != "INT8":
         raise InputError(f"--reconstruct is for INT8, not {args.quantize}", fix="leave it out")
+    if args.model and not args.model.endswith(".bmodel"):
+        raise InputError(f"'{args.model}' is no name of a model file", "--model", "end it in .bmodel")
     output = args.output or lowered_name(args)
     _step("tpuc-opt", *lowering_command(args, output))
     if args.test_input:
         reference = args.test_reference or _reference(args)
-        tensors = output.removesuffix(".mlir") + "_tensors.npz"
-        _run_model(output, args.test_input, tensors)
-        if _step(*comparison_command(args, tensors, reference), allowed=(0, 1)):
+        _run_model(output, args.test_input, _tensors_of(output))
+        if _step(*comparison_command(args, _tensors_of(output), reference), allowed=(0, 1)):
             return 1
-    print(f"wrote {output}")
+    if args.model:
+        _step("tpuc-opt", *codegen_command(args, output))
+        if args.test_input and _check_model_file(args, output):
+            return 1
+    print(f"wrote {output}" + (f" and {args.model}" if args.model else ""))
     return 0
+
+
+def _check_model_file(args: argparse.Namespace, lowered: str) -> int:
+    """Run the model file and compare it with the lowered module, tensor by tensor; 1 where they differ."""
+    tensors = args.model.removesuffix(".bmodel") + "_bmodel_tensors.npz"
+    _run_model(args.model, args.test_input, tensors)
+    tolerance = MODEL_FILE_TOLERANCES.get(args.quantize, "1.0,1.0")
+    return _step("npz_tool.py", "compare", tensors, _tensors_of(lowered), "--tolerance", tolerance, allowed=(0, 1))
+
+
+def _tensors_of(lowered: str) -> str:
+    return lowered.removesuffix(".mlir") + "_tensors.npz"
 
 
 def lowered_name(args: argparse.Namespace) -> str:
@@ -79,8 +109,20 @@ def lowering_command(args: argparse.Namespace, output: str) -> list[str]:
     if args.reconstruct:
         samples = f"dataset={shlex.quote(args.reconstruct)} input_num={args.reconstruct_num}"
         command.append(f"--reconstruct-weights={samples} {target}")
-    lowering = f"--convert-top-to-tpu=mode={args.quantize} {target}"
-    return [*command, lowering, "--save-weight", "-o", output]
+    command.append(f"--convert-top-to-tpu=mode={args.quantize} {target}")
+    if args.quant_input or args.quant_output:
+        asked = f"inputs={str(args.quant_input).lower()} outputs={str(args.quant_output).lower()}"
+        command.append(f"--native-io={asked}")
+    return [*command, "--save-weight", "-o", output]
+
+
+def codegen_command(args: argparse.Namespace, lowered: str) -> list[str]:
+    """Return the arguments of tpuc-opt that make a model file of the lowered module."""
+    chip = f"chip={shlex.quote(args.chip)}" if args.chip.endswith(".toml") else ""
+    passes = [f"--{name}={chip}" if chip else f"--{name}" for name in NPU_PASSES]
+    codegen = " ".join(filter(None, (f"--codegen=model_file={shlex.quote(args.model)}", chip)))
+    final = args.model.removesuffix(".bmodel") + "_final.mlir"
+    return [lowered, *passes, "--save-weight", codegen, "-o", final]
 
 
 def comparison_command(args: argparse.Namespace, tensors: str, reference: str) -> list[str]:

@@ -13,7 +13,7 @@ from stepdown.errors import InputError, UnsupportedModel
 from stepdown.files.npz import NpzMetadata, TensorInfo
 from stepdown.model import ModelFile, Network, Stage, Tensor, read_model_file
 from stepdown.model.arrays import stored_values
-from stepdown.numerics.floats import from_bf16_bits
+from stepdown.numerics.floats import ROUND, from_bf16_bits
 from stepdown.numerics.quantize import QuantParams, dequantize
 from stepdown.runtimes.bmodel_stage import StageRunner
 from stepdown.runtimes.mlir import as_input
@@ -107,9 +107,8 @@ class BmodelRunner:
             params = _params(quantised)
             assert params is not None
             array = dequantize(array, params)
-        return stored_values(
-            as_input(array, self._given_as(name), tensor.type, _params(tensor), self.path), tensor.type
-        )
+        held = as_input(array, self._given_as(name), tensor.type, _params(tensor), self.path)
+        return stored_values(ROUND[tensor.type](held) if tensor.type in ROUND else held, tensor.type)
 
     def _dumped(self, name: str, stored: np.ndarray) -> np.ndarray:
         """Return a tensor as it is dumped: in its storage type (bf16 as float32), in the source's layout."""

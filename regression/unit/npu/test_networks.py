@@ -67,7 +67,7 @@ def resnet8() -> Program:
     return program
 
 
-@pytest.mark.parametrize(("mode", "chip"), [each for each in targets(MODES) if load_chip(each[1]).kind == "npu"])
+@pytest.mark.parametrize(("mode", "chip"), targets(MODES, "npu"))
 @pytest.mark.parametrize("network", [mnist, resnet8])
 @pytest.mark.parametrize("factor", [1, 16])
 def test_every_tensor_has_the_bytes_of_the_reference(network, mode: str, chip: str, factor: int) -> None:

@@ -46,7 +46,7 @@ def assert_same(wanted: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> No
         assert got[name].tobytes() == array.tobytes(), name
 
 
-@pytest.mark.parametrize(("mode", "chip"), targets(MODES))
+@pytest.mark.parametrize(("mode", "chip"), targets(MODES, "npu"))
 @pytest.mark.parametrize("network", [mnist, resnet8])
 def test_every_tensor_has_the_bytes_of_the_reference(network, mode: str, chip: str, tmp_path: Path) -> None:
     program, given = lowered(network, mode, chip)
