@@ -41,8 +41,8 @@ def candidates(group: Group, chip: Chip) -> Iterator[Parts]:
     n = max(kernel.shape[0] for kernel in kernels)
     rows = min((kernels[number].shape[2] for number in group.outputs), default=1)
     rounds = 1
-    if len(kernels) == 1 and kernels[0].splits_channels:
-        rounds = -(-kernels[0].shape[1] // local_memory(chip).lanes)
+    if len(kernels) == 1:
+        rounds = -(-kernels[0].shape[1] // kernels[0].channel_unit(local_memory(chip).lanes))
     for channels in counts(rounds):
         yield Parts(1, channels, 1)
         yield from (Parts(n, channels, h) for h in counts(rows) if n * h > 1)

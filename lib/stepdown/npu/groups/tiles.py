@@ -54,7 +54,7 @@ def cut(group: Group, parts: Parts, lanes: int) -> list[Tile]:
         layer = group.layers[number]
         if number in group.outputs:
             for tile, place in enumerate(places):
-                shares[tile][number] = share(layer.kernel.shape, parts, place, lanes)
+                shares[tile][number] = share(layer.kernel.shape, parts, place, layer.kernel.channel_unit(lanes))
                 wanted[number][tile] = union(wanted[number][tile], shares[tile][number])
         regions = _covering(wanted[number], parts.rows, layer.kernel.shape[2])
         wanted[number] = [*regions]
@@ -68,15 +68,15 @@ def cut(group: Group, parts: Parts, lanes: int) -> list[Tile]:
     return tiles if all(_is_whole(tile) for tile in tiles) else []
 
 
-def share(shape: Four, parts: Parts, place: tuple[int, int, int], lanes: int) -> Region:
+def share(shape: Four, parts: Parts, place: tuple[int, int, int], unit: int) -> Region:
     """Return the part of a result that one tile is for: `place` is its number in channels, n and rows.
 
-    Channels are cut between rounds of the lanes; what has one n or less rows than parts has all of it in every tile.
+    Channels are cut between multiples of `unit`; what has one n or less rows than parts has all of it in every tile.
     """
     n, c, h, _ = shape
     channel, batch, row = place
-    rounds = -(-c // lanes)
-    step = -(-rounds // parts.channels) * lanes if parts.channels > 1 else c
+    rounds = -(-c // unit)
+    step = -(-rounds // parts.channels) * unit if parts.channels > 1 else c
     whole = Region.whole(shape).within(1, min(c, channel * step), min(c, (channel + 1) * step))
     return whole.within(0, *_slice(n, parts.n, batch)).within(2, *_slice(h, parts.rows, row))
 

@@ -61,8 +61,6 @@ class Kernel:
         UnsupportedModel: the op has something that has no command.
     """
 
-    splits_channels = True
-    """Whether a tile may have a part of the output's channels."""
     repeats = False
     """Whether an operand with one channel is for all channels of the output."""
 
@@ -77,6 +75,10 @@ class Kernel:
     def constants(self, lanes: int) -> dict[str, Constant]:
         """Return the constants by name, for a machine with so many lanes."""
         return {}
+
+    def channel_unit(self, lanes: int) -> int:
+        """Return of how many channels a part of the output's channels is a multiple: a round of the lanes."""
+        return lanes
 
     def needs(self, region: Region) -> list[Region]:
         """Return the box of every operand that a box of the output is made of."""

@@ -33,7 +33,6 @@ class MultiplyKernel(Kernel):
         self.inserts = (0, 0)
         self.group = int(self.attribute("group", 1) or 1)
         self.depthwise = self.group == self.input_shapes[0][1] == self.shape[1] > 1
-        self.splits_channels = self.group == 1 or self.depthwise
 
     def constants(self, lanes: int) -> dict[str, Constant]:
         """Return weights[1, O, C / group, kernel elements] and records[1, O, 1, words]."""
@@ -44,11 +43,18 @@ class MultiplyKernel(Kernel):
             found["records"] = Constant("f32" if words.dtype == np.float32 else "i32", words.reshape(1, o, 1, -1))
         return found
 
+    def channel_unit(self, lanes: int) -> int:
+        """Return a round of the lanes, or about as many channels in whole groups."""
+        channels = self.shape[1] // self.group
+        return lanes if self.depthwise or self.group == 1 else max(1, lanes // channels) * channels
+
     def needs(self, region: Region) -> list[Region]:
-        """Return the rows under the window, of all input channels or, depthwise, of the same ones."""
+        """Return the rows under the window, of all input channels of the output channels' groups."""
         first, last, _, _ = self._rows(region)
         box = Region.whole(self.input_shapes[0]).within(0, *region.spans[0]).within(2, first, last)
-        return [box.within(1, *region.spans[1]) if self.depthwise else box]
+        channels = self.input_shapes[0][1] // self.group
+        start, stop = self._groups(region)
+        return [box.within(1, start * channels, stop * channels)]
 
     def commands(self, tensors: Mapping[str, Tensor], region: Region) -> list[Command]:
         """Return one convolution."""
@@ -72,7 +78,13 @@ class MultiplyKernel(Kernel):
             common["record"] = "bias"
         if "records" in tensors:
             common["parameters"] = tensors["records"].address
-        return [Depthwise(**common) if self.depthwise else Conv(group=self.group, **common)]
+        start, stop = self._groups(region)
+        return [Depthwise(**common) if self.depthwise else Conv(group=stop - start, **common)]
+
+    def _groups(self, region: Region) -> tuple[int, int]:
+        """Return the first group and the last + 1 of some output channels: whole groups, or a part of the only one."""
+        (start, stop), channels = region.spans[1], self.shape[1] // self.group
+        return start // channels, -(-stop // channels)
 
     def _filter(self) -> np.ndarray:
         """Return the weights as [O, C / group, kernel height, kernel width]."""
