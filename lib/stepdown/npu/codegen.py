@@ -11,12 +11,13 @@ from xdsl.ir import SSAValue
 from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
-from stepdown.dialects.types import shape_of, storage_of
+from stepdown.dialects.types import shape_of
 from stepdown.errors import UnsupportedModel
 from stepdown.files.names import free_name
 from stepdown.npu.addresses import assign, noted
 from stepdown.npu.code import Code, CodeStep, HostStep, LocalPart
 from stepdown.npu.cost import local_memory
+from stepdown.npu.groups.check import check_group
 from stepdown.npu.groups.emit import Emission
 from stepdown.npu.groups.fit import Choice, fitted
 from stepdown.npu.groups.layers import Group, Layer, is_alias, root_of
@@ -28,7 +29,7 @@ from stepdown.npu.kernels.base import element_type
 from stepdown.npu.moves import is_move, moves
 from stepdown.npu.subnets import on_host, read_by_engines, subnet_kinds
 from stepdown.npu.synchronize import Synchronizer
-from stepdown.numerics.floats import from_bf16_bits
+from stepdown.npu.weights import held_weight
 
 
 def generate(program: Program, chip: Chip, choose: Choice | None = None) -> Code:
@@ -149,6 +150,7 @@ class _Generator:
         if not self._waiting:
             return
         group, self._waiting = Group(self._waiting), []
+        check_group(group, self._program.path)
         self._first = len(self._code.layers)
         self._images = {
             (number, name): self._constant(f"{layer.op.tensor_name}.{name}", constant.type, constant.values)
@@ -195,12 +197,3 @@ class _Generator:
     def _begin(self, layer: int) -> int:
         self._code.steps.append(CodeStep(layer))
         return len(self._code.steps) - 1
-
-
-def held_weight(program: Program, op: TensorOp) -> np.ndarray:
-    """Return a constant as the interpreter holds it: 16-bit floats as float32."""
-    array = program.weights[op.key]  # type: ignore[attr-defined]
-    kind = storage_of(op.results[0])
-    if kind == "bf16" and array.dtype == np.uint16:
-        return from_bf16_bits(array)
-    return array.astype(np.float32) if kind == "f16" else array

@@ -11,7 +11,6 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.model.schema import HOST, NPU
-from stepdown.npu.codegen import held_weight
 from stepdown.npu.cost import local_memory
 from stepdown.npu.isa import Tensor, packed
 from stepdown.npu.isa.tensor import Four
@@ -19,6 +18,7 @@ from stepdown.npu.kernels import kernel_of
 from stepdown.npu.kernels.base import element_type
 from stepdown.npu.moves import is_move, moves
 from stepdown.npu.subnets import is_constant, is_source, parts_of, set_subnet_kinds
+from stepdown.npu.weights import held_weight
 
 Weights = Mapping[SSAValue, np.ndarray]
 _MODES = {"f32": "F32", "f16": "F16", "bf16": "BF16"}

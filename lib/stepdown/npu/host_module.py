@@ -12,8 +12,8 @@ from stepdown.dialects.types import storage_of
 from stepdown.model import SectionStore, Subnet, Weight
 from stepdown.model.arrays import STORED, stored_values
 from stepdown.model.schema import HOST
-from stepdown.npu.codegen import held_weight
 from stepdown.npu.subnets import Part
+from stepdown.npu.weights import held_weight
 
 _KEPT = ("platform", "state", "chip", "mode", "profile")
 

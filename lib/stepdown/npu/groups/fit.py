@@ -14,19 +14,32 @@ Choice = Callable[[Group], Parts | None]
 
 
 def fitted(group: Group, chip: Chip, choose: Choice | None = None, flipped: bool = False) -> tuple[list[Tile], Layout]:
-    """Return tiles and layout of a group: as chosen, as noted on its ops, or with the fewest parts that fit.
+    """Return tiles and layout of a group: as chosen, as noted on its ops, or the plainest.
 
     Raises:
         ResourceError: it does not fit local memory.
     """
-    chosen = (choose(group) if choose else None) or noted_parts(group)
-    for parts in [chosen] if chosen else candidates(group, chip):
+    chosen = (choose(group) if choose else None) or noted_parts(group) or plainest(group, chip)[0]
+    tiles = cut(group, chosen, local_memory(chip).lanes)
+    layout = lay_out(group, tiles, chosen, chip, flipped) if tiles else None
+    if layout is None:
+        named = f"{chosen.n} × {chosen.channels} × {chosen.rows} parts"
+        raise _too_large(group, chip, named)
+    return tiles, layout
+
+
+def plainest(group: Group, chip: Chip) -> tuple[Parts, list[Tile]]:
+    """Return the fewest parts that fit; those of an op alone with two buffers for inputs and results.
+
+    Raises:
+        ResourceError: none do.
+    """
+    for parts in candidates(group, chip):
         tiles = cut(group, parts, local_memory(chip).lanes)
-        if tiles and (chosen or len(group.layers) > 1 or fits_twice(group, tiles, parts, chip)):
-            layout = lay_out(group, tiles, parts, chip, flipped)
-            if layout:
-                return tiles, layout
-    raise _too_large(group, chip, chosen)
+        fits = tiles and (len(group.layers) > 1 or fits_twice(group, tiles, parts, chip))
+        if fits and lay_out(group, tiles, parts, chip):
+            return parts, tiles
+    raise _too_large(group, chip, "any parts")
 
 
 def noted_parts(group: Group) -> Parts | None:
@@ -59,12 +72,11 @@ def fits_twice(group: Group, tiles: list[Tile], parts: Parts, chip: Chip) -> boo
     return sum(item.bytes * (1 if isinstance(item.held, tuple) else 2) for item in held) <= usable_bytes(chip)
 
 
-def _too_large(group: Group, chip: Chip, chosen: Parts | None) -> ResourceError:
+def _too_large(group: Group, chip: Chip, parts: str) -> ResourceError:
     op, lane_bytes = group.layers[0].op, local_memory(chip).lane_bytes
     where = f'{op.name} loc("{op.tensor_name}")'
-    if chosen or len(group.layers) > 1:
-        named = f"{chosen.n} × {chosen.channels} × {chosen.rows} parts" if chosen else "any parts"
-        what = f"a group of {len(group.layers)} ops does not fit the {lane_bytes} bytes of a lane in {named}"
+    if noted_parts(group) or len(group.layers) > 1:
+        what = f"a group of {len(group.layers)} ops does not fit the {lane_bytes} bytes of a lane in {parts}"
         return ResourceError(what, where, "run --layer-group again for this chip")
     what = f"one row of it does not fit the {lane_bytes} bytes of a lane"
     return ResourceError(what, where, "take a chip with more local memory")

@@ -9,11 +9,11 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.program import Program
 from stepdown.errors import UnsupportedModel
-from stepdown.npu.codegen import held_weight
 from stepdown.npu.cost import local_memory
 from stepdown.npu.images import constants_of, digest, raw, stored
 from stepdown.npu.kernels import Constant, Kernel, kernel_of
 from stepdown.npu.target import npu_of
+from stepdown.npu.weights import held_weight
 from stepdown.transforms.base import Pass
 
 

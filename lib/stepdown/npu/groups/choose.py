@@ -1,0 +1,158 @@
+"""Which ops become groups: the cuts of a run of ops whose groups take the fewest cycles together, and their parts."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from stepdown.chips import Chip
+from stepdown.npu.cost import local_memory
+from stepdown.npu.groups.estimate import estimate
+from stepdown.npu.groups.fit import candidates, plainest
+from stepdown.npu.groups.layers import Group, Layer
+from stepdown.npu.groups.layout import constant_shape, lay_out, local_bytes, usable_bytes
+from stepdown.npu.groups.prices import Prices
+from stepdown.npu.groups.tiles import Parts, cut
+from stepdown.npu.kernels.base import Region
+
+LONGEST = 128
+"""Ops of a group at most: more would cost time to choose, and gain next to nothing."""
+MORE_PARTS = (1, 2, 4)
+"""Beside the fewest parts that fit, so many times as many are tried."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A group of some layers, its parts, and the cycles that it is believed to take."""
+
+    group: Group
+    parts: Parts
+    cycles: float
+
+
+def choose(layers: Sequence[Layer], chip: Chip, longest: int = LONGEST) -> list[Chosen]:
+    """Return the groups of a run of layers, in order; none has more than `longest`.
+
+    Raises:
+        ResourceError: a layer alone does not fit local memory.
+    """
+    return _Choice(layers, chip).groups(longest)
+
+
+class _Choice:
+    """Dynamic programming over the cuts of a run."""
+
+    def __init__(self, layers: Sequence[Layer], chip: Chip) -> None:
+        self._layers, self._chip, self._prices = layers, chip, Prices(chip)
+        self._limits = _Limits(layers, self._prices)
+        self._known: dict[tuple[int, int], Chosen | None] = {}
+        self._cycles: dict[tuple[Group, Parts], float | None] = {}
+        self._refused: set[tuple[int, int, Parts]] = set()
+
+    def groups(self, longest: int) -> list[Chosen]:
+        """Return the best groups; those for which no layout is found are left out, and all is chosen again."""
+        while True:
+            found = self._best(longest)
+            refused = [each for each in found if not self._has_layout(each)]
+            if not refused:
+                return [chosen for _, _, chosen in found]
+            for begin, end, chosen in refused:
+                self._refused.add((begin, end, chosen.parts))
+                del self._known[begin, end]
+
+    def _best(self, longest: int) -> list[tuple[int, int, Chosen]]:
+        best: list[tuple[float, int]] = [(0.0, 0)]
+        for end in range(1, len(self._layers) + 1):
+            found = float("inf"), end
+            for begin in range(max(0, end - longest), end):
+                if best[begin][0] + self._limits.least_cycles(begin, end) < found[0]:
+                    chosen = self._chosen(begin, end)
+                    if chosen and best[begin][0] + chosen.cycles < found[0]:
+                        found = best[begin][0] + chosen.cycles, begin
+            best.append(found)
+        return list(self._cuts([begin for _, begin in best]))[::-1]
+
+    def _cuts(self, begins: Sequence[int]) -> Iterator[tuple[int, int, Chosen]]:
+        end = len(self._layers)
+        while end:
+            chosen = self._chosen(begins[end], end)
+            assert chosen is not None
+            yield begins[end], end, chosen
+            end = begins[end]
+
+    def _chosen(self, begin: int, end: int) -> Chosen | None:
+        """Return the best parts of a group, None where it cannot be one."""
+        if (begin, end) not in self._known:
+            self._known[begin, end] = self._tried(begin, end)
+        return self._known[begin, end]
+
+    def _tried(self, begin: int, end: int) -> Chosen | None:
+        if not self._limits.may_fit(begin, end):
+            return None
+        group = Group(self._layers[begin:end])
+        if group.problem():
+            return None
+        tried = (self._priced(group, parts) for parts in self._parts(group) if (begin, end, parts) not in self._refused)
+        found = min((each for each in tried if each), key=lambda each: each.cycles, default=None)
+        alone = found is None and end == begin + 1
+        return Chosen(group, plainest(group, self._chip)[0], self._limits.least_cycles(begin, end)) if alone else found
+
+    def _priced(self, group: Group, parts: Parts) -> Chosen | None:
+        key = group, parts
+        if key not in self._cycles:
+            tiles = cut(group, parts, self._prices.lanes)
+            self._cycles[key] = estimate(group, tiles, parts, self._prices) if tiles else None
+        cycles = self._cycles[key]
+        return None if cycles is None else Chosen(group, parts, cycles)
+
+    def _parts(self, group: Group) -> Iterator[Parts]:
+        """Yield ways to cut a group that are worth a look: for each cut of the channels the fewest parts and more."""
+        by_channels: dict[int, list[Parts]] = {}
+        for parts in candidates(group, self._chip):
+            by_channels.setdefault(parts.channels, []).append(parts)
+        for each in list(by_channels.values()):
+            first = bisect_left(each, True, key=lambda parts: self._priced(group, parts) is not None)
+            least = each[first].tiles if first < len(each) else 0
+            for times in MORE_PARTS:
+                at = bisect_left(each, least * times, key=lambda parts: parts.tiles)
+                if first <= at < len(each):
+                    yield each[at]
+
+    def _has_layout(self, each: tuple[int, int, Chosen]) -> bool:
+        chosen = each[2]
+        tiles = cut(chosen.group, chosen.parts, self._prices.lanes)
+        return lay_out(chosen.group, tiles, chosen.parts, self._chip) is not None
+
+
+class _Limits:
+    """What no way to cut a group goes below, quickly."""
+
+    def __init__(self, layers: Sequence[Layer], prices: Prices) -> None:
+        chip = prices.chip
+        self._capacity = usable_bytes(chip)
+        lanes, alignment = local_memory(chip).lanes, chip.local_alignment_bytes
+        wholes = [Region.whole(layer.kernel.shape) for layer in layers]
+        works = [prices.work(layer, whole) for layer, whole in zip(layers, wholes, strict=True)]
+        bytes_, moves = [], []
+        for layer in layers:
+            channels = layer.kernel.shape[1]
+            shapes = [(c.type, constant_shape(c, channels, lanes)) for c in layer.constants.values()]
+            bytes_.append(sum(local_bytes(*each, lanes, alignment) for each in shapes))
+            moves.append(sum(prices.constant(layer, name, channels) for name in layer.constants))
+        self._works, self._moves, self._bytes = ([0, *accumulate(each)] for each in (works, moves, bytes_))
+        self._whole = [
+            own + sum(local_bytes(layer.kernel.type, shape, lanes, alignment) for shape in (layer.kernel.shape,))
+            for own, layer in zip(bytes_, layers, strict=True)
+        ]
+
+    def least_cycles(self, begin: int, end: int) -> int:
+        """Return the cycles that the busiest engine works at least for a group."""
+        work, moved = self._works[end] - self._works[begin], self._moves[end] - self._moves[begin]
+        return max(work, moved)
+
+    def may_fit(self, begin: int, end: int) -> bool:
+        """Tell whether a group may fit: with one tile no layer has all, with several all constants stay."""
+        if end == begin + 1:
+            return True
+        several = self._bytes[end] - self._bytes[begin] <= self._capacity
+        return several or max(self._whole[begin:end]) <= self._capacity
