@@ -21,7 +21,8 @@ from fuzz.onnx_models import mutate_onnx
 from fuzz.protobuf import protobuf_mutator
 from fuzz.tflite_models import mutate_tflite
 from stepdown.chips import load_chip
-from stepdown.cli import model_transform
+from stepdown.cli import bmodel_dis, bmodel_dis_json, bmodel_dis_mlir, bmodel_dis_text, model_transform
+from stepdown.cli.bmodel_dis_read import disassembled
 from stepdown.data.dataset import read_list
 from stepdown.data.labels import read_labels
 from stepdown.data.matfile import read_table as read_matlab
@@ -33,6 +34,7 @@ from stepdown.formats.caffe.schema import blobs_class
 from stepdown.formats.onnx import binding, versions
 from stepdown.model import read_model_file, write_model_file
 from stepdown.model.strip import strip
+from stepdown.sim.assembly import assembled
 from stepdown.transforms.convert_top_to_tpu import read_qtable
 from stepdown.transforms.import_calibration_table import read_table
 
@@ -127,6 +129,18 @@ def _read_bmodel(path: Path, folder: Path) -> None:
             assert model.array(weight).shape == weight.shape
 
 
+def _disassemble(path: Path, folder: Path) -> None:
+    """Print a model file in every way; its text becomes the same streams."""
+    args = bmodel_dis.parser().parse_args([str(path)])
+    made = disassembled(args.model, args)
+    printed = ["\n".join(each.lines(made, True)) for each in (bmodel_dis_text, bmodel_dis_mlir, bmodel_dis_json)]
+    again = assembled(made.model, printed[0], "text")
+    for network, other in zip(made.model.networks, again.networks, strict=True):
+        for stage, same in zip(network.stages, other.stages, strict=True):
+            streams = {s.engine: s.section for s in stage.streams}
+            assert all(bytes(again.sections[s.section]) == made.model.sections[streams[s.engine]] for s in same.streams)
+
+
 _SMALL = """module {
   func.func @main(%0: tensor<1x4xf32> loc("x")) -> tensor<1x4xf32> {
     %1 = "top.Input"(%0) : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("x")
@@ -178,6 +192,7 @@ _ROWS = (
     Target("mlir", ".mlir", _read_mlir, text_mutator(*_MLIR_WORDS)),
     Target("npz", ".npz", _read_npz, mutate_npz),
     Target("model_file", ".bmodel", _read_bmodel, mutate_model_file),
+    Target("bmodel_dis", ".bmodel", _disassemble, mutate_model_file),
     Target("table", "", lambda path, _: read_table(path), text_mutator("conv", "relu", "1e39", "-0.0", "inf", "nan")),
     Target("qtable", "", _read_qtable, text_mutator("INT8", "F32", "BF16", "F4", "relu_Relu", "#")),
     Target("labels", ".txt", lambda path, _: read_labels(path), text_mutator("cat", "dog")),

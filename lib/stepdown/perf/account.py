@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepdown.chips import Chip, parse_chip
-from stepdown.errors import InputError, StepError, UnsupportedModel
+from stepdown.errors import InputError, UnsupportedModel
 from stepdown.model import ModelFile, Network, Stage, read_model_file
-from stepdown.model.schema import GLOBAL, HOST, Step
+from stepdown.model.schema import HOST, Step
 from stepdown.npu.cost import peak_macs
 from stepdown.npu.isa import COMPUTE, ENGINES, Command
 from stepdown.perf.host import HOST_WORK, HostOp, host_ops
-from stepdown.sim import Event, Program, load, timeline
+from stepdown.sim import Event, load_stage, timeline
 from stepdown.sim.timeline import part_starts
 
 TRANSFERS = tuple(engine for engine in ENGINES if engine != COMPUTE)
@@ -120,7 +120,7 @@ def account_of(path: str | os.PathLike[str]) -> Account:
 
 
 def _works(model: ModelFile, stage: Stage, chip: Chip) -> list[Work]:
-    program = _program(model, stage, chip)
+    program = load_stage(model, stage, chip, hazards=False)  # whether they are in order is for whoever runs them
     host = [host_ops(model, subnet, chip) for subnet in stage.subnets]
     cycles = [sum(op.cycles for op in ops) for ops in host]
     events = timeline(program, chip, cycles)
@@ -128,16 +128,6 @@ def _works(model: ModelFile, stage: Stage, chip: Chip) -> list[Work]:
     works = [*_of_commands(events, stage, chip), *_of_host(starts, host)]
     order = (*ENGINES, HOST)
     return sorted(works, key=lambda work: (work.start, order.index(work.engine), work.index))
-
-
-def _program(model: ModelFile, stage: Stage, chip: Chip) -> Program:
-    """Return the program; that its accesses are in order is for whoever runs it."""
-    streams = {stream.engine: bytes(model.sections[stream.section]) for stream in stage.streams}
-    size = stage.memory_bytes.get(GLOBAL, 0)
-    try:
-        return load(streams, chip, size, parts=stage.ends[:-1], hazards=False)
-    except StepError as error:
-        raise type(error)(": ".join(filter(None, (error.where, error.what))), model.path, error.fix) from None
 
 
 def _of_commands(events: Sequence[Event], stage: Stage, chip: Chip) -> Iterator[Work]:

@@ -7,15 +7,14 @@ from time import perf_counter
 import numpy as np
 
 from stepdown.chips import Chip
-from stepdown.errors import InputError, StepError
+from stepdown.errors import InputError
 from stepdown.model import ModelFile, Region, Stage
 from stepdown.model.schema import GLOBAL, NPU
 from stepdown.npu.cost import local_memory
 from stepdown.runtimes.captures import Captures
 from stepdown.runtimes.host_subnet import HostSubnet
 from stepdown.runtimes.regions import in_global, region_problem
-from stepdown.sim import Machine, load
-from stepdown.sim.program import Program
+from stepdown.sim import Machine, load_stage
 
 Arrays = dict[str, np.ndarray]
 """Tensors by name, as they are stored (bf16 as its bits)."""
@@ -41,7 +40,7 @@ class StageRunner:
         self._captures = Captures(stage, at_borders | inside, local_memory(chip), model.path)
         known = at_borders | inside | self._captures.names.keys()
         self.names = [name for name in self.tensors if name in known]
-        self.program = self._loaded()
+        self.program = load_stage(model, stage, chip)
         self.seconds: dict[tuple[str, str], float] = {}
         """How long the simulator took for each op of the last run, by its name and that of its tensor."""
         self._sources = _sources(stage)
@@ -101,14 +100,6 @@ class StageRunner:
             if problem := region_problem(region, self.tensors[name], local_memory(self._chip)):
                 raise InputError(f"the region of tensor '{name}' {problem}", self._model.path)
         return places
-
-    def _loaded(self) -> Program:
-        streams = {stream.engine: bytes(self._model.sections[stream.section]) for stream in self.stage.streams}
-        try:
-            return load(streams, self._chip, self.stage.memory_bytes.get(GLOBAL, 0), parts=self.stage.ends[:-1])
-        except StepError as error:
-            where = ": ".join(filter(None, (error.where, error.what)))
-            raise type(error)(where, self._model.path, error.fix) from None
 
 
 def _sources(stage: Stage) -> dict[tuple[str, int], tuple[str, str]]:

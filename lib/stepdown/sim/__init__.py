@@ -5,7 +5,7 @@ It reads commands alone, never the network that they were made from, so a mistak
 
 from stepdown.sim.machine import Machine
 from stepdown.sim.memory import Memory
-from stepdown.sim.program import Program, load
+from stepdown.sim.program import Program, load, load_stage
 from stepdown.sim.timeline import Event, timeline
 
-__all__ = ["Event", "Machine", "Memory", "Program", "load", "timeline"]
+__all__ = ["Event", "Machine", "Memory", "Program", "load", "load_stage", "timeline"]

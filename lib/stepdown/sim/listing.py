@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from stepdown.chips import Chip
 from stepdown.errors import InputError
-from stepdown.model import CommandRange, ModelFile, Stage
+from stepdown.model import CommandRange, ModelFile, Stage, Stream
 from stepdown.npu.cost import Cost, cost, local_memory
 from stepdown.npu.isa import Command, Move, decode
 from stepdown.sim.labels import Labels
-from stepdown.sim.program import Program
+from stepdown.sim.program import Program, check_count
 from stepdown.sim.timeline import timeline
 
 
@@ -48,7 +48,7 @@ def listing(model: ModelFile, stage: Stage, chip: Chip) -> Listing:
     Raises:
         InputError: a stream is damaged; names the section and the command.
     """
-    program = Program({s.engine: _decoded(model, s.engine, s.section) for s in stage.streams}, stage.ends[:-1])
+    program = Program({stream.engine: _decoded(model, stream) for stream in stage.streams}, stage.ends[:-1])
     timed, problem = _timed(program, chip)
     subnets = _owners(subnet.commands for subnet in stage.subnets)
     steps = _owners(step.commands for step in stage.steps)
@@ -62,11 +62,14 @@ def listing(model: ModelFile, stage: Stage, chip: Chip) -> Listing:
     return Listing(stage, tuple(_with_tiles(entries)), problem)
 
 
-def _decoded(model: ModelFile, engine: str, section: str) -> list[Command]:
+def _decoded(model: ModelFile, stream: Stream) -> list[Command]:
+    section = f"section '{stream.section}'"
     try:
-        return decode(bytes(model.sections[section]), engine)
+        commands = decode(bytes(model.sections[stream.section]), stream.engine)
+        check_count(stream, commands)
+        return commands
     except InputError as error:
-        where = ": ".join(filter(None, (f"section '{section}'", error.where)))
+        where = ": ".join(filter(None, (section, error.where.removeprefix(section))))
         raise InputError(error.what, f"{model.path}, {where}", error.fix) from None
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stepdown.chips import Chip
-from stepdown.errors import InputError
+from stepdown.errors import InputError, StepError
+from stepdown.model import ModelFile, Stage, Stream
+from stepdown.model.schema import GLOBAL
 from stepdown.npu.cost import local_memory
 from stepdown.npu.isa import ENGINES, Command, Move, decode
 from stepdown.npu.isa.code import place
@@ -60,6 +62,30 @@ def load(
     if hazards:
         check_hazards(program.commands, program.parts, steps, local_memory(chip).lanes)
     return program
+
+
+def load_stage(model: ModelFile, stage: Stage, chip: Chip, *, hazards: bool = True) -> Program:
+    """Return the program of a stage of a model file.
+
+    Raises:
+        InputError: as `load`, or a stream has not as many commands as the description says; names the file.
+    """
+    streams = {stream.engine: bytes(model.sections[stream.section]) for stream in stage.streams}
+    size = stage.memory_bytes.get(GLOBAL, 0)
+    try:
+        program = load(streams, chip, size, parts=stage.ends[:-1], hazards=hazards)
+        for stream in stage.streams:
+            check_count(stream, program.commands[stream.engine])
+    except StepError as error:
+        raise type(error)(": ".join(filter(None, (error.where, error.what))), model.path, error.fix) from None
+    return program
+
+
+def check_count(stream: Stream, commands: Sequence[Command]) -> None:
+    """Raise InputError where a stream has not as many commands as its description says."""
+    if len(commands) != stream.commands:
+        what = f"has {len(commands)} commands, and the description says {stream.commands}"
+        raise InputError(what, f"section '{stream.section}'")
 
 
 def _met(parts: Sequence[Mapping[str, int]], engines: Sequence[str]) -> list[dict[str, int]]:

@@ -15,9 +15,11 @@ from xdsl.parser import Parser
 
 from stepdown.cli import tool
 from stepdown.dialects.text import print_module
+from stepdown.errors import InputError
 from stepdown.model import Subnet, Tensor, read_model_file, write_model_file
 from stepdown.npu.isa import BYTES, ENGINES, decode
 from stepdown.npu.passes.codegen import Codegen
+from stepdown.runtimes import open_runner
 
 RUNS = {"compute", "dma"}
 
@@ -269,3 +271,16 @@ def test_a_stream_of_noise_is_named(path: Path, capsys: pytest.CaptureFixture[st
     code, _, err = run(capsys, path)
     assert (code, err.count("\n")) == (2, 1)
     assert f"section '{section}': command 0 of compute (byte 0): no instruction 0xff of this engine" in err
+
+
+def test_more_commands_than_are_described_are_refused(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = read_model_file(path)
+    stream = model.network().stages[0].streams[1]
+    sections = {**model.sections, stream.section: bytes(model.sections[stream.section]) * 2}
+    write_model_file(path, replace(model, sections=sections))
+    code, _, err = run(capsys, path)
+    assert (code, err.count("\n")) == (2, 1)
+    wanted = f"has {2 * stream.commands} commands, and the description says {stream.commands}"
+    assert f"section '{stream.section}': {wanted}" in err
+    with pytest.raises(InputError, match=wanted):
+        open_runner(str(path))

@@ -8,7 +8,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
+from bench import model_file_flips
+from checkout import REGRESSION
 from fuzz.model_files import DIGITS, packed, sealed
 from model.model_files import (
     CHIP,
@@ -324,3 +327,45 @@ def test_a_tool_says_it_in_one_line(path: Path, capsys: pytest.CaptureFixture[st
     assert printed.out == "" and printed.err.count("\n") == 1
     assert f"section '{CONV}' is damaged (SHA-256 differs)" in printed.err
     assert CHIP not in printed.err
+
+
+GENERATED = REGRESSION / "fuzz" / "corpus" / "bmodel_dis" / "net.bmodel"
+READERS: dict[str, tuple[str, ...]] = {
+    "model_runner": ("--model", "X", "--input", "x.npz"),
+    "bmodel_dis": ("X",),
+    "model_tool": ("--info", "X"),
+    "model_tool --extract": ("--extract", "X", "-o", "parts"),
+    "model_tool --strip": ("--strip", "X", "-o", "stripped.bmodel"),
+    "model_tool --combine": ("--combine", "X", str(GENERATED), "-o", "both.bmodel"),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_tool_names_the_section_that_is_damaged(
+    reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", x=np.ones((1, 6, 8, 8), np.float32))
+    data, rng = GENERATED.read_bytes(), Random(11)
+    places = {**section_places(data), "": (0, 8 + struct.unpack_from("<Q", data)[0])}
+    for section, (begin, end) in places.items():
+        for at in (begin, end - 1, *(rng.randrange(begin, end) for _ in range(3))):
+            changed = bytearray(data)
+            changed[at] ^= rng.randrange(1, 256)
+            Path("flipped.bmodel").write_bytes(changed)
+            words = ["flipped.bmodel" if word == "X" else word for word in READERS[reader]]
+            assert tool.run(reader.split()[0], words) == 2
+            printed = capsys.readouterr()
+            assert printed.out == "" and printed.err.count("\n") == 1
+            named = f"section '{section}' is damaged (SHA-256 differs)" if section else "its header "
+            assert "flipped.bmodel: " in printed.err and named in printed.err, at
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flipped.bmodel", "x.npz"]
+
+
+def test_the_bench_finds_what_a_reader_lets_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = GENERATED.stat().st_size
+    counts, silent = model_file_flips.flips(GENERATED, ((place, 0x80) for place in range(0, size, 97)))
+    assert not silent and counts.total() == len(range(0, size, 97))
+    assert set(counts) == {"header", *section_places(GENERATED.read_bytes())}
+    monkeypatch.setattr(model_file_flips, "read_model_file", lambda path: None)
+    assert model_file_flips.flips(GENERATED, [(9, 1)])[1] == [(9, "read without a word")]
