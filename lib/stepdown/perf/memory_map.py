@@ -43,7 +43,7 @@ def memory_map(totals: Totals) -> Drawing:
     drawing = Drawing(_WIDTH, int(panels + _STRIP * 1.5 * len(account.engines) + _FOOT))
     drawing.add(Text(24, 34, f"Memory of {account.title}", INK, 19))
     drawing.add(Text(24, 57, "a tensor is a rectangle: its bytes, from its first to its last use", SOFT))
-    shades = colours([each.op for each in totals.types])
+    shades = colours(sorted(each.op for each in totals.types))  # the same for every chip and grouping
     lives = lifetimes(account)
     for at, (memory, size) in enumerate(memories.items()):
         panel = _Panel(_HEAD + 24 + at * (_PANEL + _GAP), account.cycles, size)
@@ -149,8 +149,9 @@ def _engines(account: Account, top: float, shades: dict[str, Colour]) -> Iterato
 
 def _legend(shades: dict[str, Colour], y: float) -> Iterator[Rectangle | Text]:
     x = float(_LEFT)
-    for name, colour in [*shades.items(), ("constants", _WEIGHTS)]:
+    boxes = {name: (lighter(colour, 0.5), lighter(colour, 0.1)) for name, colour in shades.items()}
+    for name, (fill, outline) in [*boxes.items(), ("constants", (_WEIGHTS, _WEIGHTS))]:
         if x + text_width(name, 13) + 40 < _WIDTH:
-            yield Rectangle((x, y - 6, x + 12, y + 6), lighter(colour, 0.5), lighter(colour, 0.1))
+            yield Rectangle((x, y - 6, x + 12, y + 6), fill, outline)
             yield Text(x + 18, y, name, INK, 13, "lm")
             x += text_width(name, 13) + 42

@@ -1,6 +1,6 @@
 """Sums over the work of a network: by op, by type of op, by engine."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,9 +100,10 @@ class Totals:
 
 
 def totals_of(account: Account) -> Totals:
-    """Return the sums; ops in the order in which they first do something, types by their time."""
+    """Return the sums; ops in the order of the network, types by their time."""
     ops: dict[tuple[str, str], Figures] = {}
-    for work, cycles in zip(account.works, elapsed(account.works), strict=True):
+    shares = zip(_places(account.works), account.works, elapsed(account.works), strict=True)
+    for _, work, cycles in sorted(shares, key=lambda share: share[0]):
         found = ops.setdefault((work.name, work.op), Figures(work.name, work.op, ops=1))
         found.add(work, cycles)
     kinds = sorted({each.op for each in ops.values()})
@@ -114,6 +115,14 @@ def totals_of(account: Account) -> Totals:
         [_engine(account, engine) for engine in account.engines],
         length(transfers) + length(computing) - both, length(transfers),
     )  # fmt: skip
+
+
+def _places(works: Sequence[Work]) -> Iterator[float]:
+    """Yield for each work its place in the network: its step; what the host does is behind all steps before it."""
+    reached = -1
+    for work in works:
+        reached = max(reached, work.step)
+        yield reached + 0.5 if work.engine == HOST else work.step
 
 
 def _joined(kind: str, ops: Iterable[Figures]) -> Figures:

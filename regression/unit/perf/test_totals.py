@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -128,3 +129,14 @@ def test_text_has_a_line_an_op_a_type_and_an_engine() -> None:
 def test_a_table_is_aligned() -> None:
     lines = list(table({"a": "", "n": ",", "x": ".1f"}, [("one", 1000, None), ("eleven", 2, 0.25)], ""))
     assert lines == ["a           n    x", "one     1,000    -", "eleven      2  0.2"]
+
+
+def test_ops_are_in_the_order_of_the_network_whatever_is_fetched_first() -> None:
+    made = account(
+        replace(work("dma", 0, {"transfer": 5}, "late"), step=2),
+        replace(work("dma", 5, {"transfer": 5}, "early"), step=0),
+        replace(work("compute", 10, {"matmul": 5}, "early"), step=0),
+        work("host", 15, {"host_work": 5}, "host"),
+        replace(work("compute", 20, {"matmul": 5}, "later"), step=3),
+    )
+    assert [each.name for each in totals_of(made).ops] == ["early", "late", "host", "later"]
