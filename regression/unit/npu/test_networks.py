@@ -67,6 +67,14 @@ def resnet8() -> Program:
     return program
 
 
+def quantised(name: str) -> Program:
+    """Return a network of MLPerf Tiny as TFLite quantised it, lowered."""
+    program = import_tflite(load_tflite(REGRESSION / "model" / f"mlperf_tiny_{name}_int8.tflite"), name)
+    Layout().run(program)
+    ConvertQuantizedToTpu(profile="tflite").run(program)
+    return program
+
+
 @pytest.mark.parametrize(("mode", "chip"), targets(MODES, "npu"))
 @pytest.mark.parametrize("network", [mnist, resnet8])
 @pytest.mark.parametrize("factor", [1, 16])
@@ -83,9 +91,7 @@ def test_every_tensor_has_the_bytes_of_the_reference(network, mode: str, chip: s
 
 @pytest.mark.parametrize("name", QUANTISED)
 def test_networks_that_tflite_quantised(name: str) -> None:
-    program = import_tflite(load_tflite(REGRESSION / "model" / f"mlperf_tiny_{name}_int8.tflite"), name)
-    Layout().run(program)
-    ConvertQuantizedToTpu(profile="tflite").run(program)
+    program = quantised(name)
     wanted, got = run_code(program, inputs(program), load_chip("bm1684x"), poison=1, shuffle=2, host=True)
     assert len(got) > 8
     assert not differences(wanted, got)

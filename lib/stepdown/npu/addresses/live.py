@@ -15,6 +15,7 @@ from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.model.arrays import stored_bytes
 from stepdown.npu.addresses.interval import Interval
+from stepdown.npu.groups.layers import is_alias
 from stepdown.npu.moves import is_move
 from stepdown.npu.subnets import is_constant, on_host, subnet_kinds
 
@@ -96,11 +97,6 @@ def _key(op: TensorOp, kinds: list[str]) -> tuple[str, object]:
     if on_host(op, kinds):
         return "subnet", op.note("subnet")
     return ("layer group", group) if group is not None else ("op", op)
-
-
-def is_alias(op: TensorOp, kinds: list[str]) -> bool:
-    """Tell whether an op does nothing but give its operand another shape in its place."""
-    return op.name.endswith(".Reshape") and not on_host(op, kinds)
 
 
 def group_of(op: TensorOp) -> int | None:
