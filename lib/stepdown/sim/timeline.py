@@ -114,7 +114,8 @@ def _queue(event: Event, command: Command, price: Cost, start: int) -> int:
     """Return for how long a transfer waits until one of another DMA engine has moved its bytes."""
     if COMPUTE in (event.engine, command.engine) or not (_is_remote(event.command) and _is_remote(command)):
         return 0
-    return max(0, event.end - (start + price.cycles - price.parts["transfer"]))
+    moved = event.end - event.cost.parts.get("bank_conflict", 0)
+    return max(0, moved - (start + price.cycles - price.parts["transfer"]))
 
 
 def _is_remote(command: Command) -> bool:
