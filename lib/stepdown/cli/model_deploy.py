@@ -21,7 +21,7 @@ EPILOG = """example:
   model_deploy.py --mlir mobilenet_v2.mlir --quantize F16 --chip bm1684x --test_input cat.jpg \\
       --model mobilenet_v2_f16.bmodel
 """
-NPU_PASSES = ("weight-reorder", "subnet-divide", "address-assign")
+NPU_PASSES = ("weight-reorder", "subnet-divide", "layer-group", "address-assign")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         "--kernels", choices=("reference", "optimized", "xnnpack"), default="xnnpack",
         help="LiteRT's kernels for .tflite (default xnnpack, as on phones); their integers differ",
     )  # fmt: skip
+    tool.add_argument("--network", default="", metavar="NAME", help="which network of a .bmodel that holds several")
     tool.add_argument("--reference", metavar="FILE", help="model to compare with: agreement, cosine and SQNR of scores")
     tool.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one a CPU, 8 at most)")
     add_cluster_flags(tool)
@@ -161,7 +162,7 @@ def _plan(args: argparse.Namespace, path: str, like: "Facts | None" = None) -> "
     from stepdown.evaluation.network import Plan, facts_of, input_shape, make_network, only_input
     from stepdown.runtimes import RunnerOptions, open_runner
 
-    options = RunnerOptions(threads=1, kernels=args.kernels)
+    options = RunnerOptions(threads=1, kernels=args.kernels, network="" if like else args.network)
     output = "" if like else args.scores
     with closing(open_runner(path, options)) as runner:
         spec = only_input(runner, path)

@@ -49,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
         "--kernels", choices=("reference", "optimized", "xnnpack"), default="reference",
         help="LiteRT's kernels for .tflite: reference (default), optimized, or xnnpack; their integers differ",
     )  # fmt: skip
+    tool.add_argument("--network", default="", metavar="NAME", help="which network of a .bmodel that holds several")
+    tool.add_argument(
+        "--shuffle", type=int, metavar="SEED",
+        help="run a .bmodel on memories full of noise, its commands in a random order that their waits allow",
+    )  # fmt: skip
     tool.add_argument(
         "--time",
         "--profile",
@@ -65,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("the following arguments are required: --input", fix="see model_runner.py --help")
     if wants_perf(args):
         check_perf(args)
+    if (args.network or args.shuffle is not None) and not args.model.endswith(".bmodel"):
+        raise InputError("is for a .bmodel", "--network" if args.network else "--shuffle", "leave it out")
     if args.input:
         _run(args)
     if wants_perf(args):
@@ -80,7 +87,10 @@ def _run(args: argparse.Namespace) -> None:
     paths = [path for path in args.input.split(",") if path]
     check_files(paths)
     _check_output(args, paths)
-    with closing(open_runner(args.model, RunnerOptions(output_type=args.output_type, kernels=args.kernels))) as runner:
+    options = RunnerOptions(
+        output_type=args.output_type, kernels=args.kernels, network=args.network, shuffle=args.shuffle
+    )
+    with closing(open_runner(args.model, options)) as runner:
         tensors = runner.run(_inputs(args, runner, paths), "all" if args.dump_all_tensors else "outputs")
         metadata = _of_kept(runner.metadata, tensors)
         if args.output:

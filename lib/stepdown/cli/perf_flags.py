@@ -39,7 +39,7 @@ def report_perf(args: argparse.Namespace) -> None:
     """
     from stepdown.perf import account_of
 
-    account = account_of(args.model)
+    account = account_of(args.model, args.network)
     if args.perf is not None:
         _print_tables(account, args.perf)
     if args.trace:

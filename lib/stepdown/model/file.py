@@ -42,9 +42,8 @@ class ModelFile:
         found = [network for network in self.networks if name in ("", network.name)]
         if len(found) != 1:
             listed = ", ".join(network.name for network in self.networks)
-            raise InputError(
-                f"has no network '{name}'" if name else "has several networks", self.path, f"name {listed}"
-            )
+            what = f"has no network '{name}'" if name else "has several networks"
+            raise InputError(what, self.path, f"choose with --network: {listed}")
         return found[0]
 
     def array(self, weight: Weight) -> np.ndarray:

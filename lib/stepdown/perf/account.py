@@ -99,18 +99,18 @@ class Account:
         return f"{network.name} {network.mode} on {self.chip.name}: {self.ms(self.cycles):.4g} ms predicted"
 
 
-def account_of(path: str | os.PathLike[str]) -> Account:
-    """Return what a model file takes; nothing is executed.
+def account_of(path: str | os.PathLike[str], name: str = "") -> Account:
+    """Return what the network `name` of a model file takes ('' for the only one); nothing is executed.
 
     Raises:
         InputError: no model file, damaged, or with commands that the machine refuses.
-        UnsupportedModel: several networks or stages, or a chip that is no NPU.
+        UnsupportedModel: several stages, or a chip that is no NPU.
     """
     model = read_model_file(path)
     chip = parse_chip(model.chip, f"{model.path}, section 'chip.toml'")
     if chip.kind != "npu":
         raise InputError(f"is for chip {chip.name}, which is no NPU", model.path)
-    network = model.network()
+    network = model.network(name)
     if len(network.stages) > 1:
         what = f"network '{network.name}' has {len(network.stages)} stages"
         raise UnsupportedModel(what, model.path, "profile files of one")

@@ -9,9 +9,9 @@ import numpy as np
 
 from stepdown.chips import Chip, parse_chip
 from stepdown.dialects.types import DTYPES
-from stepdown.errors import InputError, UnsupportedModel
+from stepdown.errors import InputError
 from stepdown.files.npz import NpzMetadata, TensorInfo
-from stepdown.model import ModelFile, Network, Stage, Tensor, read_model_file
+from stepdown.model import ModelFile, Tensor, read_model_file
 from stepdown.model.arrays import stored_values
 from stepdown.numerics.floats import ROUND, from_bf16_bits
 from stepdown.numerics.quantize import QuantParams, dequantize
@@ -24,13 +24,18 @@ class BmodelRunner:
     """A network of a model file on the machine."""
 
     def __init__(self, model: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
-        self.path = str(model)
+        self.path, asked = str(model), options or RunnerOptions()
         self.model = read_model_file(model)
         self.chip = _chip(self.model)
-        self.stage = _stage(self.model.network(), self.path)
-        self._runner = StageRunner(self.model, self.stage, self.chip)
-        self._tensors = self._runner.tensors
-        self._outputs = [self._output(name, options) for name in self.stage.outputs]
+        stages = self.model.network(asked.network).stages
+        self._stages = [StageRunner(self.model, stage, self.chip, asked.shuffle) for stage in stages]
+        self._native = asked.output_type == "native"
+        self._use(self._stages[0])
+
+    def _use(self, runner: StageRunner) -> None:
+        """Let a stage be the one that all is told of."""
+        self._runner, self.stage, self._tensors = runner, runner.stage, runner.tensors
+        self._outputs = [self._output(name) for name in self.stage.outputs]
 
     @property
     def preprocessing(self) -> dict[str, dict[str, Any]]:
@@ -44,21 +49,29 @@ class BmodelRunner:
         return NpzMetadata(dumped, tuple(self._outputs), os.path.basename(self.path), self.model.sha256)
 
     def inputs(self) -> list[TensorSpec]:
-        """The network's inputs: under the names that a caller knows; quantised where integers may be given."""
-        return [self._input(name) for name in self.stage.inputs]
+        """The network's inputs: under the names that a caller knows; quantised where integers may be given.
+
+        A size that differs among the stages is not fixed.
+        """
+        found = [self._input(name) for name in self.stage.inputs]
+        others = [[runner.tensors[name].shape for runner in self._stages] for name in self.stage.inputs]
+        return [replace(spec, shape=_common(shapes)) for spec, shapes in zip(found, others, strict=True)]
 
     def outputs(self) -> list[TensorSpec]:
-        """The network's outputs."""
+        """The network's outputs, of the stage of the last run."""
         given = {name: self._tensors[name] for name in self._outputs}
         return [TensorSpec(name, _source_shape(tensor), dumped_info(tensor)) for name, tensor in given.items()]
 
     def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
         """Run once; every tensor in its own type where `wanted` is "all", else the outputs.
 
+        The stage is the one for these shapes.
+
         Raises:
             InputError: an input does not fit, or a command met a value that it cannot work with.
         """
         matched = match_inputs(tensors, self.inputs(), self.path)
+        self._use(self._stage_for(matched))
         given = {name: matched[self._given_as(name)] for name in self.stage.inputs}
         shown = [n for n in self._runner.names if not (n in given and self._stands_in(n, given[n]))]
         names = shown if wanted == "all" else self._outputs
@@ -72,6 +85,15 @@ class BmodelRunner:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _stage_for(self, matched: Tensors) -> StageRunner:
+        """Return the stage for the shapes of these inputs."""
+        asked = [array.shape for array in matched.values()]
+        shapes = [[runner.tensors[name].shape for name in runner.stage.inputs] for runner in self._stages]
+        if asked not in shapes:
+            listed = "; ".join(", ".join(map(str, each)) for each in shapes)
+            raise InputError(f"has no stage for inputs of {', '.join(map(str, asked))}", self.path, f"it has {listed}")
+        return self._stages[shapes.index(asked)]
 
     def _given_as(self, name: str) -> str:
         """Return the name by which a caller gives an input."""
@@ -87,10 +109,10 @@ class BmodelRunner:
         meant = self._tensors.get(self._tensors[name].view_of)
         return meant if meant is not None and meant.scale is not None else None
 
-    def _output(self, name: str, options: RunnerOptions | None) -> str:
+    def _output(self, name: str) -> str:
         """Return the tensor that is given as an output: with the option, the one that its float copy is a view of."""
         native = self._tensors[name].view_of
-        return native if options and options.output_type == "native" and native in self._runner.names else name
+        return native if self._native and native in self._runner.names else name
 
     def _stands_in(self, name: str, array: np.ndarray) -> bool:
         """Tell whether integers are given in the place of a float input."""
@@ -141,8 +163,6 @@ def _chip(model: ModelFile) -> Chip:
     return chip
 
 
-def _stage(network: Network, path: str) -> Stage:
-    """Return the one stage of a network. Raises UnsupportedModel where there are more."""
-    if len(network.stages) > 1:
-        raise UnsupportedModel(f"network '{network.name}' has {len(network.stages)} stages", path, "run files of one")
-    return network.stages[0]
+def _common(shapes: list[tuple[int, ...]]) -> tuple[int | None, ...]:
+    """Return the sizes that are the same in all shapes, None for others."""
+    return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True))

@@ -23,13 +23,13 @@ Arrays = dict[str, np.ndarray]
 class StageRunner:
     """A stage, checked and ready to run; `program` are its commands."""
 
-    def __init__(self, model: ModelFile, stage: Stage, chip: Chip) -> None:
-        """Read host subnets, check places and commands.
+    def __init__(self, model: ModelFile, stage: Stage, chip: Chip, shuffle: int | None = None) -> None:
+        """Read host subnets, check places and commands; with `shuffle` all runs are in that random order, on noise.
 
         Raises:
             StepError: something of it cannot run; names the file.
         """
-        self.stage, self._model, self._chip = stage, model, chip
+        self.stage, self._model, self._chip, self._shuffle = stage, model, chip, shuffle
         self.tensors = {tensor.name: tensor for tensor in stage.tensors}
         self._hosts = {
             at: HostSubnet(model, subnet, self.tensors) for at, subnet in enumerate(stage.subnets) if subnet.kind != NPU
@@ -51,14 +51,15 @@ class StageRunner:
         Raises:
             StepError: a command or an op met a value that it cannot work with; names it.
         """
-        machine = Machine(self._chip, self.stage.memory_bytes.get(GLOBAL, 0))
+        machine = Machine(self._chip, self.stage.memory_bytes.get(GLOBAL, 0), poison=self._shuffle)
         for weight in self.stage.weights:
             content = np.frombuffer(self._model.sections[weight.section], np.uint8)
             machine.memory.global_memory[weight.address : (weight.address or 0) + content.size] = content
         found: Arrays = {}
         self.seconds.clear()
         self._put(machine, found, {name: given[name] for name in self.stage.inputs})
-        rebuilt, steps = self._captures.begin(machine.memory, wanted), machine.steps(self.program)
+        rebuilt = self._captures.begin(machine.memory, wanted)
+        steps = machine.steps(self.program, shuffle=self._shuffle)
         for at, subnet in enumerate(self.stage.subnets):
             if host := self._hosts.get(at):
                 self._put(machine, found, host.run(found, {*wanted, *subnet.outputs}))

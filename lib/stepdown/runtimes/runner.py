@@ -31,6 +31,10 @@ class RunnerOptions:
     """f32: quantised and 16-bit outputs are converted; native: they come in their own type."""
     kernels: str = "reference"
     """LiteRT's kernels: reference, optimized, or xnnpack."""
+    network: str = ""
+    """Which network of a model file that holds several."""
+    shuffle: int | None = None
+    """A seed: the simulator starts from memories full of noise, and runs commands in a random order that they allow."""
 
 
 class Runner(Protocol):

@@ -198,7 +198,7 @@ def test_a_network_is_found_by_its_name(tmp_path: Path) -> None:
     made = small_model()
     two = replace(made, networks=(*made.networks, replace(made.networks[0], name="other")))
     assert two.network("other").name == "other"
-    with pytest.raises(InputError, match="several networks; name small, other"):
+    with pytest.raises(InputError, match="several networks; choose with --network: small, other"):
         two.network()
     with pytest.raises(InputError, match="no network 'x'"):
         two.network("x")

@@ -11,8 +11,11 @@ from targets import lowering, targets
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
 from stepdown.dialects.text import print_module
+from stepdown.dialects.top import TOP_OPS
+from stepdown.dialects.types import tensor
 from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.model import read_model_file, write_model_file
+from stepdown.model.combine import combine
 from stepdown.model.strip import strip
 from stepdown.npu.passes.codegen import Codegen
 from stepdown.npu.passes.subnet_divide import SubnetDivide
@@ -203,3 +206,47 @@ def test_a_chip_of_another_kind_or_name_is_refused(tmp_path: Path) -> None:
         file.write_text(text.replace(f'"{change[0]}"', f'"{change[1]}"'))
         with pytest.raises(StepError, match=problem):
             Codegen(model_file=path, chip=str(file)).run(program)
+
+
+def small(name: str, shape: tuple[int, ...], folder: Path, op: str = "Sigmoid") -> str:
+    """Return a model file of one function, which is also the output."""
+    program = Program.empty(name, {"x": tensor(shape, "f32")}, "ONNX")
+    given = program.add(TOP_OPS["Input"].build("x", list(program.block.args)))
+    program.finish([program.add(TOP_OPS[op].build("y", [given]))])
+    lowering("F16", "bm1684x").run(program)
+    return str(compiled(program, folder, f"{name}{len(list(folder.iterdir()))}"))
+
+
+def test_the_stage_is_the_one_for_the_shapes_given(tmp_path: Path) -> None:
+    files = [small("net", shape, tmp_path) for shape in ((2, 4, 8), (2, 6, 8))]
+    both = str(tmp_path / "both.bmodel")
+    write_model_file(both, combine([read_model_file(file) for file in files]))
+    runner = open_runner(both)
+    assert [spec.shape for spec in runner.inputs()] == [(2, None, 8)]
+    for rows, file in ((6, files[1]), (4, files[0]), (6, files[1])):
+        given = {"x": np.linspace(-4, 4, 16 * rows, dtype=np.float32).reshape(2, rows, 8)}
+        assert_same(open_runner(file).run(given, "all"), runner.run(given, "all"))
+        assert runner.outputs()[0].shape == (2, rows, 8)
+    with pytest.raises(InputError, match=r"no stage for inputs of \(2, 5, 8\); it has \(2, 4, 8\); \(2, 6, 8\)"):
+        runner.run({"x": np.zeros((2, 5, 8), np.float32)})
+    with pytest.raises(InputError, match=r"has shape \(1, 4, 8\), want \(2, None, 8\)"):
+        runner.run({"x": np.zeros((1, 4, 8), np.float32)})
+
+
+def test_of_several_networks_one_is_chosen_by_name(tmp_path: Path) -> None:
+    files = {name: small(name, (2, 4), tmp_path, op) for name, op in (("a", "Sigmoid"), ("b", "Tanh"))}
+    both = str(tmp_path / "both.bmodel")
+    write_model_file(both, combine([read_model_file(file) for file in files.values()]))
+    given = {"x": np.linspace(-2, 2, 8, dtype=np.float32).reshape(2, 4)}
+    for name, file in files.items():
+        assert_same(open_runner(file).run(given), open_runner(both, RunnerOptions(network=name)).run(given))
+    with pytest.raises(InputError, match="has several networks; choose with --network: a, b"):
+        open_runner(both)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_noise_in_the_memories_and_another_order_change_nothing(seed: int, tmp_path: Path) -> None:
+    program, given = lowered(resnet8)
+    path = compiled(program, tmp_path)
+    wanted = MlirRunner(program).run(given, "all")
+    assert_same(wanted, open_runner(path, RunnerOptions(shuffle=seed)).run(given, "all"))
