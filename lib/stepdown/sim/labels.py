@@ -1,9 +1,11 @@
 """What lies in memory while commands run, by the names of tensors and weights: from the memory map and from moves."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stepdown.model import Region, Stage
+from stepdown.model.arrays import stored_bytes
 from stepdown.model.schema import GLOBAL
 from stepdown.npu.cost import span
 from stepdown.npu.isa import Command, Tensor, packed
@@ -45,6 +47,7 @@ class Labels:
     def __init__(self, stage: Stage, lanes: int) -> None:
         self._lanes = lanes
         self._places = [*_weights(stage), *_tensors(stage)]
+        self._shapes = {tensor.name: tensor.shape for tensor in stage.tensors}
         self._tiles = [region for region in stage.memory if region.memory != GLOBAL and region.name]
         self._held: list[_Held] = []
 
@@ -82,7 +85,8 @@ class Labels:
         """Return what the memory map says of a local tensor."""
         for region in self._tiles:
             if region.address == tensor.address and region.first <= step <= region.last:
-                return region.name + _cut(region.origin, region.shape)
+                whole = self._shapes.get(region.name, region.shape)
+                return region.name + (_cut(region.origin, region.shape, whole) if region.shape else "")
         return ""
 
     def _global(self, tensor: Tensor, step: int, made: str) -> str:
@@ -101,9 +105,8 @@ class Labels:
 def _weights(stage: Stage) -> Iterator[_Place]:
     for weight in stage.weights:
         if weight.address is not None:
-            views = _views(weight.shape)
-            size = packed(weight.type, views[-1], 0).elements * packed(weight.type, views[-1], 0).element_bytes
-            yield _Place(weight.name, weight.address, weight.address + size, (0, len(stage.steps)), views)
+            end = weight.address + stored_bytes(weight.shape, weight.type)
+            yield _Place(weight.name, weight.address, end, (0, len(stage.steps)), _views(weight.shape))
 
 
 def _tensors(stage: Stage) -> Iterator[_Place]:
@@ -120,17 +123,11 @@ def _placed(region: Region, shape: Sequence[int]) -> _Place:
 
 def _views(shape: Sequence[int]) -> tuple[Four, ...]:
     """Return the row-major shapes of four dimensions under which commands see a tensor: the last is flat."""
-    padded = [*shape, *(1,) * (4 - len(shape))], [*(1,) * (4 - len(shape)), *shape]
-    spread = [*shape[:2], 1, *shape[2:]] if len(shape) == 3 else padded[0]
-    lead = 1
-    for size in shape[: max(0, len(shape) - 3)]:
-        lead *= size
-    joined = [lead, *shape[-3:]] if len(shape) > 4 else padded[1]
-    flat = 1
-    for size in shape:
-        flat *= size
-    found = [tuple(view) for view in (*padded, spread, joined, [1, 1, 1, flat]) if len(view) == 4]
-    return tuple((n, c, h, w) for n, c, h, w in found)
+    ones, flat = (1,) * (4 - len(shape)), (1, 1, 1, math.prod(shape))
+    spread = (*shape[:2], 1, *shape[2:]) if len(shape) == 3 else ()
+    joined = (math.prod(shape[:-3]), *shape[-3:]) if len(shape) > 4 else ()
+    found = ((*shape, *ones), (*ones, *shape), spread, joined, flat)
+    return tuple((view[0], view[1], view[2], view[3]) for view in found if len(view) == 4 and all(view))
 
 
 def _box(tensor: Tensor, offset: int, views: Sequence[Four]) -> str | None:
@@ -146,13 +143,12 @@ def _box(tensor: Tensor, offset: int, views: Sequence[Four]) -> str | None:
             rest %= stride
         inside = all(o + s <= v for o, s, v in zip(origin, tensor.shape, view, strict=True))
         if even and inside and not rest:
-            return "" if tensor.shape == view else _cut(origin, tensor.shape, view)
+            return _cut(origin, tensor.shape, view)
     return None
 
 
-def _cut(origin: Sequence[int], shape: Sequence[int], whole: Sequence[int] = ()) -> str:
-    """Return a part as Python would write it: `[:, 0:8, 4:12, :]`."""
-    ends = [start + size for start, size in zip(origin, shape, strict=True)]
-    all_of = [start == 0 and end == size for start, end, size in zip(origin, ends, whole, strict=False)] or [False] * 9
-    parts = [":" if full else f"{start}:{end}" for start, end, full in zip(origin, ends, all_of, strict=False)]
-    return f"[{', '.join(parts)}]" if parts else ""
+def _cut(origin: Sequence[int], shape: Sequence[int], whole: Sequence[int]) -> str:
+    """Return a part as Python would write it, `[:, 0:8, 4:12, :]`; nothing for all of it."""
+    spans = [(start, start + size) for start, size in zip(origin, shape, strict=True)]
+    parts = [":" if span == (0, size) else f"{span[0]}:{span[1]}" for span, size in zip(spans, whole, strict=True)]
+    return f"[{', '.join(parts)}]" if set(parts) - {":"} else ""

@@ -8,20 +8,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from npu.test_codegen import large, lowered, machine
+from npu.test_networks import resnet8
+from targets import lowering
 from xdsl.context import Context
 from xdsl.dialects.builtin import Builtin, MemRefType
 from xdsl.dialects.func import Func
+from xdsl.ir import SSAValue
 from xdsl.parser import Parser
 
 from stepdown.cli import tool
+from stepdown.dialects.op import value_name
 from stepdown.dialects.text import print_module
 from stepdown.errors import InputError
 from stepdown.model import Subnet, Tensor, read_model_file, write_model_file
 from stepdown.npu.isa import BYTES, ENGINES, decode
+from stepdown.npu.passes.address_assign import AddressAssign
 from stepdown.npu.passes.codegen import Codegen
+from stepdown.npu.passes.layer_group import LayerGroup
+from stepdown.npu.passes.subnet_divide import SubnetDivide
+from stepdown.npu.passes.weight_reorder import WeightReorder
 from stepdown.runtimes import open_runner
+from stepdown.transforms.base import Pass
 
 RUNS = {"compute", "dma"}
+CONSTANTS = ("weights", "parameters", "table")
 
 
 def made(folder: Path, name: str = "Conv", mode: str = "INT8 asymmetric", local_bytes: int = 1 << 10) -> Path:
@@ -95,6 +105,33 @@ def test_operands_have_the_names_of_weights_and_tensors(path: Path, capsys: pyte
         assert row["labels"]["parameters"].startswith("out.records")
 
 
+def called(value: SSAValue) -> set[str]:
+    """Return the names of a value and of what it is a reshape of."""
+    reshaped = value.owner.name == "tpu.Reshape"  # type: ignore[union-attr]
+    return {value_name(value)} | (called(value.owner.operands[0]) if reshaped else set())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("passes", [(), (WeightReorder(), SubnetDivide(), LayerGroup(), AddressAssign())])
+def test_operands_are_those_of_the_op(
+    passes: tuple[Pass, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = resnet8()
+    for step in (lowering("F16", "bm1684x"), *passes):
+        step.run(program)
+    Codegen(str(tmp_path / "net.bmodel")).run(program)
+    ops = {op.tensor_name: op for op in program.ops}
+    works = [row for row in commands(tmp_path / "net.bmodel", capsys) if row["engine"] == "compute"]
+    assert len({row["name"] for row in works}) > 12
+    for row in works:
+        read = {name for value in ops[row["name"]].operands for name in called(value)}
+        for operand, label in row["labels"].items():
+            name = label.partition("[")[0]
+            constants = {f"{row['name']}.{constant}" for constant in ("weights", "records", "table")}
+            allowed = {row["name"]} if operand == "output" else constants if operand in CONSTANTS else read
+            assert name in allowed, (row["name"], operand, label)
+        assert row["labels"].keys() >= {field for field, value in row["fields"].items() if isinstance(value, dict)}
+
+
 def test_flags_choose_commands(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     every = commands(path, capsys)
     for engine in RUNS:
@@ -106,7 +143,7 @@ def test_flags_choose_commands(path: Path, capsys: pytest.CaptureFixture[str]) -
     for words, message in (
         (("--layer", "ou"), "no command makes 'ou'; did you mean 'out'?"),
         (("--engine", "dna"), "no engine 'dna'; one of compute, dma, dma2"),
-        (("--network", "x"), "has no network 'x'; name one"),
+        (("--network", "x"), "has no network 'x'"),
         (("-o", "x.bmodel"), "--assemble and -o belong together"),
     ):
         code, out, err = run(capsys, path, *words)
