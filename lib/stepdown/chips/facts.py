@@ -124,6 +124,9 @@ FACTS: dict[str, Fact] = {
     "accumulator_banks": Number("banks of the accumulator", (SYSTOLIC,), power_of_two=True),
     "requantized_per_cycle": Number("sums brought to the output scale in a cycle", (SYSTOLIC,)),
     "macs_per_cycle": Rates("peak multiply-accumulates of the engine in a cycle, by mode", _ACCELERATORS),
+    "sustained_percent": Number(
+        "share of the peak that the lanes keep up in convolutions, because operands are not always there", (LANES,)
+    ),
     "clock_hz": Number("clock of the engines; every rate and latency in cycles is in its cycles", _ACCELERATORS),
     "bank_ports": Number("accesses that a bank serves in one cycle; more must wait", _ACCELERATORS),
     "compute_overhead_cycles": Number(

@@ -104,13 +104,19 @@ def _lanes(command: Multiply, chip: Chip, memory: LocalMemory) -> dict[str, int]
     planes, positions = _rows(command.output, memory.lanes), math.prod(command.output.shape[2:])
     taps = math.prod(command.kernel)
     if isinstance(command, Depthwise):
-        return {"matmul": planes * -(-positions // vector) * taps}
+        return _sustained(planes * -(-positions // vector) * taps, chip)
     rate = max(1, chip.macs_per_cycle[_MODES[command.input.type]] // chip.lanes)
     at_once = max(1, rate // vector)
     steps = -(-command.weights.shape[2] // min(vector, rate)) * taps
     written = planes * -(-positions * command.output.element_bytes // chip.vector_bytes)
     shared = conflicts(command, memory, chip.bank_ports) - 1
-    return {"matmul": planes * -(-positions // at_once) * steps, "bank_conflict": shared * written}
+    work = _sustained(planes * -(-positions // at_once) * steps, chip)
+    return {**work, "bank_conflict": shared * written}
+
+
+def _sustained(cycles: int, chip: Chip) -> dict[str, int]:
+    """Split what a convolution takes: at the peak, and what it stalls because the peak is not kept up."""
+    return {"matmul": cycles, "stall": -(-cycles * 100 // chip.sustained_percent) - cycles}
 
 
 def _systolic(command: Multiply, chip: Chip) -> dict[str, int]:
