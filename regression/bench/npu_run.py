@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +69,9 @@ def write_code(lowered: Path, chip: Chip, passes: Sequence[str], folder: Path) -
     toml.write_text(chip.to_toml(), encoding="utf-8")
     program = read_program(lowered)
     asked = [(name, f"chip={toml}") for name in passes]
-    for each in make_passes([*asked, ("codegen", f"model_file={made} chip={toml}")]):
-        each.run(program)
+    with redirect_stdout(StringIO()):
+        for each in make_passes([*asked, ("codegen", f"model_file={made} chip={toml}")]):
+            each.run(program)
     return program, made
 
 

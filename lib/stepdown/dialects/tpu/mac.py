@@ -62,7 +62,7 @@ class MacOp(TpuOp):
         return [rescale(total, *scales, zero_point, self.bounds(), self.result_dtype, self.rounding)]
 
     def run_rounded(self, *inputs: Any) -> Arrays:
-        """Return the exact sum rounded once to the result's format, then the fused ReLU."""
+        """Return the exact sum rounded once to the result's format, then the fused ReLU with its limit rounded so."""
         x, w = inputs[0].astype(np.float64), inputs[1].astype(np.float64)
         bias = None if inputs[2] is None else inputs[2].astype(np.float64)
         total = self.accumulate(x, w)  # type: ignore[attr-defined]
@@ -77,7 +77,8 @@ class MacOp(TpuOp):
         exact = correctly_rounded(
             total, bound + 2.0**-52 * np.abs(total), round_to, lambda i: self._terms(i, total.shape, x, w, bias)
         )
-        return [self.activate(exact)]  # type: ignore[attr-defined]
+        bounded = self.activate(exact)  # type: ignore[attr-defined]
+        return [round_to(bounded) if self.relu_limit > 0 else bounded]  # type: ignore[attr-defined]
 
     def _terms_a_sum(self) -> int:
         return max(1, self.cost() // max(1, math.prod(shape_of(self.results[0])))) + 1
