@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import TensorOp, internal_of, layout_of, location, value_name
-from stepdown.dialects.program import Program
+from stepdown.dialects.program import Program, State
 from stepdown.dialects.text import print_module, verify
 from stepdown.dialects.tpu import TPU_OPS
 from stepdown.dialects.types import storage_of
@@ -15,7 +15,7 @@ from stepdown.model.schema import HOST
 from stepdown.npu.subnets import Part
 from stepdown.npu.weights import held_weight
 
-_KEPT = ("platform", "state", "chip", "mode", "profile")
+_KEPT = ("platform", "chip", "mode", "profile")
 
 
 def host_subnet(program: Program, part: Part, store: SectionStore) -> Subnet:
@@ -44,6 +44,7 @@ def host_module(program: Program, part: Part) -> Program:
     read, made = part.reads, part.makes(program)
     module = Program.empty(f"{program.name}.{part.number}", {value_name(v): v.type for v in read}, program["platform"])
     module.weights = program.weights
+    module["state"] = State.TPU_LOWERED
     for key in _KEPT:
         if program[key]:
             module[key] = program[key]

@@ -17,8 +17,11 @@ from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.model import read_model_file, write_model_file
 from stepdown.model.combine import combine
 from stepdown.model.strip import strip
+from stepdown.npu.passes.address_assign import AddressAssign
 from stepdown.npu.passes.codegen import Codegen
+from stepdown.npu.passes.layer_group import LayerGroup
 from stepdown.npu.passes.subnet_divide import SubnetDivide
+from stepdown.npu.passes.weight_reorder import WeightReorder
 from stepdown.npu.subnets import set_subnet_kinds
 from stepdown.runtimes import RunnerOptions, open_runner
 from stepdown.runtimes.mlir import MlirRunner
@@ -49,10 +52,13 @@ def assert_same(wanted: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> No
         assert got[name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.parametrize("passes", [(), (WeightReorder(), SubnetDivide(), LayerGroup(longest=4), AddressAssign())])
 @pytest.mark.parametrize(("mode", "chip"), targets(MODES, "npu"))
 @pytest.mark.parametrize("network", [mnist, resnet8])
-def test_every_tensor_has_the_bytes_of_the_reference(network, mode: str, chip: str, tmp_path: Path) -> None:
+def test_every_tensor_has_the_bytes_of_the_reference(network, mode: str, chip: str, passes, tmp_path: Path) -> None:
     program, given = lowered(network, mode, chip)
+    for step in passes:
+        step.run(program)
     reference, runner = MlirRunner(program), open_runner(compiled(program, tmp_path))
     wanted = reference.run(given, "all")
     assert len(wanted) > 8
@@ -87,8 +93,9 @@ def test_equal_modules_give_equal_files_and_other_weights_another(tmp_path: Path
     assert compiled(program, tmp_path, "third").read_bytes() != first.read_bytes()
 
 
-def test_a_stripped_file_runs_the_same(tmp_path: Path) -> None:
-    program, given = lowered(mnist)
+@pytest.mark.parametrize("network", [mnist, resnet8])
+def test_a_stripped_file_runs_the_same(network, tmp_path: Path) -> None:
+    program, given = lowered(network)
     path = compiled(program, tmp_path)
     write_model_file(tmp_path / "stripped.bmodel", strip(read_model_file(path)))
     assert_same(MlirRunner(program).run(given), open_runner(tmp_path / "stripped.bmodel").run(given))
@@ -134,14 +141,18 @@ def test_what_has_no_commands_runs_on_the_host(divided: bool, tmp_path: Path) ->
     text = print_module(program.module)
     if divided:
         SubnetDivide().run(program)
-    stage = read_model_file(compiled(program, tmp_path)).networks[0].stages[0]
+    model = read_model_file(compiled(program, tmp_path))
+    stage = model.networks[0].stages[0]
     assert divided or print_module(program.module) == text
+    assert stage.provenance.flags == (("--subnet-divide", "--codegen") if divided else ("--codegen",))
     engines, host = stage.subnets
     assert (engines.kind, host.kind) == ("npu", "host")
     assert host.inputs == engines.outputs
     assert host.outputs == stage.outputs == ("StatefulPartitionedCall:0",)
     assert host.outputs[0] not in {region.name for region in stage.memory}
-    assert len(MlirRunner(program).run(given)) == 1
+    assert 'module.state = "TPU_LOWERED"' in model.text(host.text)
+    assert "subnet" not in model.text(host.text)
+    assert_same(MlirRunner(program).run(given), open_runner(model.path).run(given))
 
 
 def test_commands_are_made_for_what_the_module_gives_to_the_engines_or_it_is_refused(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def model_of(program: Program, chip: Chip) -> ModelFile:
         UnsupportedModel: some ops have no command; names them all.
         ResourceError: a tile does not fit local memory, or the network global memory.
     """
+    flags = [*_passes_before(program), "--codegen"]
     if not subnet_kinds(program):
         program = Program(program.module.clone(), program.weights, program.path)
         divide(program, chip)
@@ -56,6 +57,14 @@ def model_of(program: Program, chip: Chip) -> ModelFile:
         raise ResourceError(what, program.path)
     store, source = SectionStore(), Path(program.path)
     files = [source, source.with_name(Path(program["weight_file"]).name)] if program["weight_file"] else [source]
-    made_of = provenance([file for file in files if file.is_file()], ["--codegen"])
+    made_of = provenance([file for file in files if file.is_file()], flags)
     stage = make_stage(program, code, chip, store, made_of)
     return ModelFile(chip.to_toml(), (Network(program.name, program["mode"], program["profile"], (stage,)),), store)
+
+
+def _passes_before(program: Program) -> list[str]:
+    """Return the passes of the NPU that have left notes on a program."""
+    by_note = {"images": "--weight-reorder", "subnet": "--subnet-divide", "layer_group": "--layer-group",
+               "address": "--address-assign"}  # fmt: skip
+    noted = {name for op in program.ops for name in op.attributes}
+    return [flag for note, flag in by_note.items() if note in noted]
