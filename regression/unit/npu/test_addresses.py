@@ -2,17 +2,18 @@
 
 import random
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 
 import pytest
 from npu.test_networks import QUANTISED, calibrate, inputs, mnist, quantised, resnet8
-from targets import lowering
+from targets import lowering, targets
 
 from stepdown.chips import load_chip
 from stepdown.dialects.op import value_name
 from stepdown.dialects.program import Program, Weights
 from stepdown.dialects.text import parse_module
 from stepdown.errors import InputError, ResourceError, StepError
+from stepdown.model.schema import GLOBAL
 from stepdown.npu.addresses import (
     Interval,
     Limits,
@@ -30,7 +31,13 @@ from stepdown.npu.addresses.live import tenants
 from stepdown.npu.codegen import generate
 from stepdown.npu.cost import local_memory
 from stepdown.npu.division import divide
+from stepdown.npu.groups.layers import root_of
 from stepdown.npu.isa import BYTES, ENGINES, Move, encode, packed
+from stepdown.npu.passes.address_assign import AddressAssign
+from stepdown.npu.passes.codegen import model_of
+from stepdown.npu.passes.layer_group import LayerGroup
+from stepdown.npu.passes.subnet_divide import SubnetDivide
+from stepdown.npu.subnets import subnet_kinds
 from stepdown.npu.synchronize import Synchronizer
 from stepdown.sim import load
 
@@ -215,6 +222,24 @@ def test_code_has_tensors_in_places_of_others() -> None:
         assert code.tensors[value_name(value)][0].address == address
     assert min(place.address for place in code.constants.values()) >= made.bytes
     assert sum(place.elements * BYTES[place.type] for place, _ in code.tensors.values()) > 2 * made.bytes
+
+
+@pytest.mark.parametrize(("mode", "chip"), targets(("F16", "INT8"), "npu"))
+@pytest.mark.parametrize("passes", [(), (LayerGroup,), (SubnetDivide, LayerGroup, AddressAssign)])
+def test_no_two_regions_of_a_model_file_share_bytes_and_steps(passes: tuple, mode: str, chip: str) -> None:
+    given = resnet8()
+    calibrate(given, inputs(given))
+    lowering(mode, chip).run(given)
+    for each in passes:
+        each().run(given)
+    (stage,) = model_of(given, load_chip(chip)).network().stages
+    kinds = subnet_kinds(given)
+    roots = {value_name(v): root_of(v, kinds) for op in given.ops for v in op.results if not op.name.endswith(".None")}
+    regions = [region for region in stage.memory if region.memory == GLOBAL]
+    assert len(regions) > 1
+    for one, other in combinations(regions, 2):
+        apart = one.address + one.bytes <= other.address or other.address + other.bytes <= one.address
+        assert apart or one.last < other.first or other.last < one.first or roots[one.name] == roots[other.name]
 
 
 def test_a_place_that_is_used_again_too_early_is_refused_when_code_is_loaded() -> None:
