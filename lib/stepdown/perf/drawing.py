@@ -149,15 +149,15 @@ def text_width(text: str, size: int) -> float:
     return font(size).getlength(text) / SCALE
 
 
-def fitting(text: str, size: int, width: float) -> str:
-    """Return a text, shortened so that it fits a width; empty where not even three letters do."""
+def fitting(text: str, size: int, width: float, least: int = 8) -> str:
+    """Return a text, shortened so that it fits a width; empty where it would have less than `least` letters."""
     if text_width(text, size) <= width:
         return text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if text_width(f"{text[:middle]}…", size) <= width else (low, middle - 1)
-    return f"{text[:low]}…" if low >= 3 else ""
+    return f"{text[:low]}…" if low >= least else ""
 
 
 def lighter(colour: Colour, share: float) -> Colour:

@@ -16,6 +16,7 @@ from stepdown.perf.account import TRANSFERS, Account, Work
 from stepdown.perf.elapsed import elapsed
 
 PROCESS = 1
+KERNEL = "_kernel_time"
 THREADS = {engine: number for number, engine in enumerate((*ENGINES, HOST), start=1)}
 _NS_DIGITS = 3
 
@@ -67,8 +68,12 @@ def _slice(
 
 
 def _label(work: Work) -> str:
-    """Return what a slice is called: the tensor, with `load` or `store` for what goes to or from local memory."""
-    return work.name if work.engine not in TRANSFERS else f"{work.name} {direction(work)}"
+    """Return what a slice is called: the tensor, with `load` or `store` for what goes to or from local memory.
+
+    It ends as the names of onnxruntime's kernels do: scripts for its profiles look for that.
+    """
+    name = work.name if work.engine not in TRANSFERS else f"{work.name} {direction(work)}"
+    return f"{name}{KERNEL}"
 
 
 def direction(work: Work) -> str:

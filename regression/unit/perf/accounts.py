@@ -34,19 +34,23 @@ def mnist_account(mode: str = "F16", chip: str = "bm1684x") -> Account:
         return account_of(write_mnist(Path(folder) / "net.bmodel", mode, chip))
 
 
-@cache
-def host_account() -> Account:
-    """Return the account of Relu, Softmax, Add: the second and what converts for it are left to the host."""
+def write_host(path: Path) -> Path:
+    """Write the model file of Relu, Softmax, Add: the second and what converts for it are left to the host."""
     program = Program.empty("host", {"x": tensor((4, 256), "f32")}, "ONNX")
     value = program.add(TOP_OPS["Input"].build("x", list(program.block.args)))
     one = program.add(TOP_OPS["Relu"].build("relu", [value]))
     two = program.add(TOP_OPS["Softmax"].build("softmax", [one], axis=1))
     program.finish([program.add(TOP_OPS["Add"].build("sum", [two, one]))])
     lowering("F16", "bm1684x").run(program)
+    Codegen(model_file=str(path)).run(program)
+    return path
+
+
+@cache
+def host_account() -> Account:
+    """Return the account of a network that the host has a part in."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "net.bmodel"
-        Codegen(model_file=str(path)).run(program)
-        return account_of(path)
+        return account_of(write_host(Path(folder) / "net.bmodel"))
 
 
 def work(engine: str, start: int, parts: dict[str, int], name: str = "x", op: str = "Conv", **more: int) -> Work:
