@@ -61,7 +61,7 @@ def test_every_fact_is_a_field_and_every_field_a_fact():
 
 def test_integers_have_their_unit_in_the_name():
     counts = ("lanes", "banks", "rows", "columns", "engines", "ports", "channels_per_scale", "per_cycle")
-    units = ("_bytes", "_cycles", "_hz", *counts)
+    units = ("_bytes", "_cycles", "_hz", "_percent", *counts)
     assert not [name for name, fact in FACTS.items() if isinstance(fact, Number) and not name.endswith(units)]
 
 

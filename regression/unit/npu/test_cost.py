@@ -8,7 +8,7 @@ from stepdown.chips import load_chip
 from stepdown.npu.cost import cost, local_memory, span
 from stepdown.npu.isa import Conv, Depthwise, Eltwise, Fill, Move, Table, Tensor, packed
 
-LANES = load_chip("bm1684x")
+LANES = replace(load_chip("bm1684x"), dma_bytes_per_cycle=64, sustained_percent=50)
 SYSTOLIC = load_chip("gemmini")
 BANK = 16384
 

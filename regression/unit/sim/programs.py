@@ -22,7 +22,7 @@ GLOBAL_BYTES = 1 << 20
 
 def chip(lanes: int = 8, local_bytes: int = 1 << 14) -> Chip:
     """Return a chip with few lanes, so that channels go around."""
-    return replace(load_chip("bm1684x"), lanes=lanes, local_bytes=local_bytes)
+    return replace(load_chip("bm1684x"), lanes=lanes, local_bytes=local_bytes, dma_bytes_per_cycle=64)
 
 
 def reference(
