@@ -22,7 +22,8 @@ GLOBAL_BYTES = 1 << 20
 
 def chip(lanes: int = 8, local_bytes: int = 1 << 14) -> Chip:
     """Return a chip with few lanes, so that channels go around."""
-    return replace(load_chip("bm1684x"), lanes=lanes, local_bytes=local_bytes, dma_bytes_per_cycle=64)
+    rates = {"dma_bytes_per_cycle": 64, "sustained_percent": 100}
+    return replace(load_chip("bm1684x"), lanes=lanes, local_bytes=local_bytes, **rates)
 
 
 def reference(
