@@ -84,14 +84,16 @@ def _tensors(program: Program) -> Iterator[Tensor]:
 
 
 def _tensor(op: TensorOp, value: SSAValue) -> Tensor:
-    """Return what a file says of a tensor; an input that the caller knows by another name is a view of that."""
+    """Return what a file says of a tensor; an input is a view of the name by which the caller knows it, of no other."""
     info, params, name = tensor_info(value), quant_of(value), value_name(value)
-    given_as = argument_name(op) if op.name.endswith(".Input") else name
+    view_of = info.view_of
+    if op.name.endswith(".Input"):
+        view_of = argument_name(op) if argument_name(op) != name else ""
     scale = tuple(info.scale) if isinstance(info.scale, list) else info.scale
     zero_point = tuple(info.zero_point) if isinstance(info.zero_point, list) else info.zero_point
     return Tensor(
         name, shape_of(value), info.type, scale, zero_point, params.axis if params else None, info.layout,
-        tuple(layout_of(value)), info.fused, given_as if given_as != name else info.view_of, info.internal,
+        tuple(layout_of(value)), info.fused, view_of, info.internal,
     )  # fmt: skip
 
 

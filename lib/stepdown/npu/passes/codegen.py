@@ -63,8 +63,7 @@ def model_of(program: Program, chip: Chip) -> ModelFile:
 
 
 def _passes_before(program: Program) -> list[str]:
-    """Return the passes of the NPU that have left notes on a program."""
-    by_note = {"images": "--weight-reorder", "subnet": "--subnet-divide", "layer_group": "--layer-group",
-               "address": "--address-assign"}  # fmt: skip
+    """Return the passes of the NPU that have left notes; files are the same with and without --weight-reorder."""
+    by_note = {"subnet": "--subnet-divide", "layer_group": "--layer-group", "address": "--address-assign"}
     noted = {name for op in program.ops for name in op.attributes}
     return [flag for note, flag in by_note.items() if note in noted]
