@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stepdown.data.preprocess import Preprocess
     from stepdown.files.npz import NpzMetadata
+    from stepdown.model import Stage
     from stepdown.runtimes import Runner
     from stepdown.runtimes.runner import Tensors
 
@@ -72,14 +73,14 @@ def run(args: argparse.Namespace) -> int:
         check_perf(args)
     if (args.network or args.shuffle is not None) and not args.model.endswith(".bmodel"):
         raise InputError("is for a .bmodel", "--network" if args.network else "--shuffle", "leave it out")
-    if args.input:
-        _run(args)
+    stage = _run(args) if args.input else None
     if wants_perf(args):
-        report_perf(args)
+        report_perf(args, stage)
     return 0
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> "Stage | None":
+    """Run, print and write; returns the stage of a model file that has run."""
     from stepdown.cli.test_inputs import check_files
     from stepdown.files.npz import write_npz
     from stepdown.runtimes import RunnerOptions, open_runner
@@ -99,7 +100,9 @@ def _run(args: argparse.Namespace) -> None:
         _warn_of_overflow(runner)
         if args.time:
             _print_times(runner)
+        stage: Stage | None = getattr(runner, "stage", None)
     _report(args, tensors)
+    return stage
 
 
 def _check_output(args: argparse.Namespace, paths: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from stepdown.errors import InputError
 
 if TYPE_CHECKING:
+    from stepdown.model import Stage
     from stepdown.perf import Account
 
 PRINT_ONLY = ""
@@ -31,15 +32,15 @@ def wants_perf(args: argparse.Namespace) -> bool:
     return bool(args.trace) or args.perf is not None
 
 
-def report_perf(args: argparse.Namespace) -> None:
-    """Write and print what is asked for.
+def report_perf(args: argparse.Namespace, stage: "Stage | None" = None) -> None:
+    """Write and print what is asked for; `stage` is the one that has run, where one has.
 
     Raises:
         InputError: the model is no model file for an NPU, or a file cannot be written.
     """
     from stepdown.perf import account_of
 
-    account = account_of(args.model, args.network)
+    account = account_of(args.model, args.network, stage)
     if args.perf is not None:
         _print_tables(account, args.perf)
     if args.trace:

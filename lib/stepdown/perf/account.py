@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepdown.chips import Chip, parse_chip
-from stepdown.errors import InputError, UnsupportedModel
+from stepdown.errors import InputError
 from stepdown.model import ModelFile, Network, Stage, read_model_file
 from stepdown.model.schema import HOST, Step
 from stepdown.npu.cost import peak_macs
 from stepdown.npu.isa import COMPUTE, ENGINES, Command
+from stepdown.npu.isa.tensor import shaped
 from stepdown.perf.host import HOST_WORK, HostOp, host_ops
 from stepdown.sim import Event, load_stage, timeline
 from stepdown.sim.timeline import part_starts
@@ -96,25 +97,29 @@ class Account:
     def title(self) -> str:
         """What pictures and tables are headed with: network, mode, chip, milliseconds."""
         network = self.network
-        return f"{network.name} {network.mode} on {self.chip.name}: {self.ms(self.cycles):.4g} ms predicted"
+        shapes = (shaped(self.stage.tensor(name).shape) for name in self.stage.inputs)
+        given = f", inputs {', '.join(shapes)}" if len(network.stages) > 1 else ""
+        return f"{network.name} {network.mode} on {self.chip.name}{given}: {self.ms(self.cycles):.4g} ms predicted"
 
 
-def account_of(path: str | os.PathLike[str], name: str = "") -> Account:
+def account_of(path: str | os.PathLike[str], name: str = "", stage: Stage | None = None) -> Account:
     """Return what the network `name` of a model file takes ('' for the only one); nothing is executed.
 
+    Of a network with several stages, `stage` says which one.
+
     Raises:
-        InputError: no model file, damaged, or with commands that the machine refuses.
-        UnsupportedModel: several stages, or a chip that is no NPU.
+        InputError: no model file, damaged, with commands that the machine refuses, or for a chip that is no NPU; the
+            network has several stages, and none is given.
     """
     model = read_model_file(path)
     chip = parse_chip(model.chip, f"{model.path}, section 'chip.toml'")
     if chip.kind != "npu":
         raise InputError(f"is for chip {chip.name}, which is no NPU", model.path)
     network = model.network(name)
-    if len(network.stages) > 1:
+    if stage is None and len(network.stages) > 1:
         what = f"network '{network.name}' has {len(network.stages)} stages"
-        raise UnsupportedModel(what, model.path, "profile files of one")
-    (stage,) = network.stages
+        raise InputError(what, model.path, "give --input, whose shapes choose one")
+    stage = stage or network.stages[0]
     sizes = {weight.section: len(model.sections[weight.section]) for weight in stage.weights}
     return Account(model.path, network, stage, chip, _works(model, stage, chip), sizes)
 

@@ -44,8 +44,14 @@ def _lifetime(region: Region, account: Account, by_step: dict[int, list[Work]]) 
     end = max([work.end for work in [*users, *writers]], default=account.cycles)
     if region.name in account.stage.outputs and region.memory == GLOBAL:
         end = account.cycles
-    made_by = writers[0].op if writers else "Input" if _given(region, account) else account.stage.steps[region.first].op
-    return Lifetime(region, start, max(start, end), made_by.split(".")[-1])
+    return Lifetime(region, start, max(start, end), _source(region, account, writers))
+
+
+def _source(region: Region, account: Account, writers: Sequence[Work]) -> str:
+    """Return the type of the op that fills a place; a file without steps does not say."""
+    if writers or not account.stage.steps:
+        return writers[0].op if writers else ""
+    return "Input" if _given(region, account) else account.stage.steps[region.first].op.split(".")[-1]
 
 
 def _given(region: Region, account: Account) -> bool:
