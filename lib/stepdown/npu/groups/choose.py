@@ -3,22 +3,22 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from stepdown.chips import Chip
-from stepdown.npu.cost import local_memory
 from stepdown.npu.groups.estimate import estimate
 from stepdown.npu.groups.fit import candidates, plainest
 from stepdown.npu.groups.layers import Group, Layer
-from stepdown.npu.groups.layout import constant_shape, lay_out, local_bytes, usable_bytes
+from stepdown.npu.groups.layout import lay_out
+from stepdown.npu.groups.limits import Limits
 from stepdown.npu.groups.prices import Prices
 from stepdown.npu.groups.tiles import Parts, cut
-from stepdown.npu.kernels.base import Region
 
 LONGEST = 128
 """Ops of a group at most: more would cost time to choose, and gain next to nothing."""
 MORE_PARTS = (1, 2, 4)
 """Beside the fewest parts that fit, so many times as many are tried."""
+CLOSE = 1.03
+"""A group that takes so many times the work of the busiest engine cannot be cut much better."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Chosen:
     group: Group
     parts: Parts
     cycles: float
+
+
+_UNKNOWN = Chosen(Group(()), Parts(), 0.0)
 
 
 def choose(layers: Sequence[Layer], chip: Chip, longest: int = LONGEST) -> list[Chosen]:
@@ -44,7 +47,7 @@ class _Choice:
 
     def __init__(self, layers: Sequence[Layer], chip: Chip) -> None:
         self._layers, self._chip, self._prices = layers, chip, Prices(chip)
-        self._limits = _Limits(layers, self._prices)
+        self._limits = Limits(layers, self._prices)
         self._known: dict[tuple[int, int], Chosen | None] = {}
         self._cycles: dict[tuple[Group, Parts], float | None] = {}
         self._refused: set[tuple[int, int, Parts]] = set()
@@ -87,29 +90,41 @@ class _Choice:
         return self._known[begin, end]
 
     def _tried(self, begin: int, end: int) -> Chosen | None:
-        if not self._limits.may_fit(begin, end):
+        if not self._limits.may_fit(begin, end) or self._is_hopeless(begin, end):
             return None
         group = Group(self._layers[begin:end])
         if group.problem():
             return None
-        tried = (self._priced(group, parts) for parts in self._parts(group) if (begin, end, parts) not in self._refused)
-        found = min((each for each in tried if each), key=lambda each: each.cycles, default=None)
-        alone = found is None and end == begin + 1
-        return Chosen(group, plainest(group, self._chip)[0], self._limits.least_cycles(begin, end)) if alone else found
+        found: Chosen | None = None
+        for parts in self._parts(group, self._limits.may_fit_whole(begin, end)):
+            each = None if (begin, end, parts) in self._refused else self._priced(group, parts)
+            found = each if each and not (found and found.cycles <= each.cycles) else found
+            if found and found.cycles <= CLOSE * self._limits.least_cycles(begin, end):
+                break
+        if found is None and end == begin + 1:
+            return Chosen(group, plainest(group, self._chip)[0], self._limits.least_cycles(begin, end))
+        return found
+
+    def _is_hopeless(self, begin: int, end: int) -> bool:
+        """Tell whether two groups that are shorter by one and two layers do not fit."""
+        return end - begin > MORE_PARTS[-1] and all(
+            self._known.get((begin, at), _UNKNOWN) is None for at in (end - 1, end - 2)
+        )
 
     def _priced(self, group: Group, parts: Parts) -> Chosen | None:
         key = group, parts
         if key not in self._cycles:
-            tiles = cut(group, parts, self._prices.lanes)
-            self._cycles[key] = estimate(group, tiles, parts, self._prices) if tiles else None
+            self._cycles[key] = estimate(group, parts, self._prices)
         cycles = self._cycles[key]
         return None if cycles is None else Chosen(group, parts, cycles)
 
-    def _parts(self, group: Group) -> Iterator[Parts]:
+    def _parts(self, group: Group, whole: bool) -> Iterator[Parts]:
         """Yield ways to cut a group that are worth a look: for each cut of the channels the fewest parts and more."""
         by_channels: dict[int, list[Parts]] = {}
         for parts in candidates(group, self._chip):
-            by_channels.setdefault(parts.channels, []).append(parts)
+            if parts.tiles > 1 or whole:
+                by_channels.setdefault(parts.channels, []).append(parts)
+        looked = 0
         for each in list(by_channels.values()):
             first = bisect_left(each, True, key=lambda parts: self._priced(group, parts) is not None)
             least = each[first].tiles if first < len(each) else 0
@@ -117,42 +132,11 @@ class _Choice:
                 at = bisect_left(each, least * times, key=lambda parts: parts.tiles)
                 if first <= at < len(each):
                     yield each[at]
+            looked += first < len(each)
+            if looked == len(MORE_PARTS):
+                return
 
     def _has_layout(self, each: tuple[int, int, Chosen]) -> bool:
         chosen = each[2]
         tiles = cut(chosen.group, chosen.parts, self._prices.lanes)
         return lay_out(chosen.group, tiles, chosen.parts, self._chip) is not None
-
-
-class _Limits:
-    """What no way to cut a group goes below, quickly."""
-
-    def __init__(self, layers: Sequence[Layer], prices: Prices) -> None:
-        chip = prices.chip
-        self._capacity = usable_bytes(chip)
-        lanes, alignment = local_memory(chip).lanes, chip.local_alignment_bytes
-        wholes = [Region.whole(layer.kernel.shape) for layer in layers]
-        works = [prices.work(layer, whole) for layer, whole in zip(layers, wholes, strict=True)]
-        bytes_, moves = [], []
-        for layer in layers:
-            channels = layer.kernel.shape[1]
-            shapes = [(c.type, constant_shape(c, channels, lanes)) for c in layer.constants.values()]
-            bytes_.append(sum(local_bytes(*each, lanes, alignment) for each in shapes))
-            moves.append(sum(prices.constant(layer, name, channels) for name in layer.constants))
-        self._works, self._moves, self._bytes = ([0, *accumulate(each)] for each in (works, moves, bytes_))
-        self._whole = [
-            own + sum(local_bytes(layer.kernel.type, shape, lanes, alignment) for shape in (layer.kernel.shape,))
-            for own, layer in zip(bytes_, layers, strict=True)
-        ]
-
-    def least_cycles(self, begin: int, end: int) -> int:
-        """Return the cycles that the busiest engine works at least for a group."""
-        work, moved = self._works[end] - self._works[begin], self._moves[end] - self._moves[begin]
-        return max(work, moved)
-
-    def may_fit(self, begin: int, end: int) -> bool:
-        """Tell whether a group may fit: with one tile no layer has all, with several all constants stay."""
-        if end == begin + 1:
-            return True
-        several = self._bytes[end] - self._bytes[begin] <= self._capacity
-        return several or max(self._whole[begin:end]) <= self._capacity

@@ -8,8 +8,8 @@ from typing import Protocol
 from xdsl.ir import SSAValue
 
 from stepdown.npu.groups.layers import Group, Layer, Load
-from stepdown.npu.groups.layout import Held, Layout, constant_shape, loaded_shape
-from stepdown.npu.groups.tiles import Tile
+from stepdown.npu.groups.layout import Held, Layout, constant_shape
+from stepdown.npu.groups.tiles import Tile, shapes_of
 from stepdown.npu.isa import Command, Move, Tensor, packed
 from stepdown.npu.kernels.base import Region
 
@@ -106,7 +106,7 @@ class Emission:
         part = box(whole, tile.loads[load])
         if not load.repeated:
             return part
-        return replace(part, shape=loaded_shape(self._group, tile, load), strides=_repeated(part))
+        return replace(part, shape=shapes_of(self._group, tile, 0).loads[load], strides=_repeated(part))
 
     def _image(self, tile: Tile, layer: int, name: str) -> Tensor:
         """Return what a tile needs of a constant, in global memory."""
@@ -122,7 +122,7 @@ class Emission:
         region, step = tile.made[layer], self._steps[number][layer]
         output = self._local(kernel.type, region.shape, self._address(layer, number))
         tensors = {name: self._held[layer, name] for name in self._group.layers[layer].constants}
-        needs = self._group.layers[layer].needs(region)
+        needs = kernel.needs(region)
         for at, (source, need) in enumerate(zip(self._group.sources[layer], needs, strict=True)):
             tensors[f"in{at}"] = self._operand(tile, source, need)
         tensors["output"] = self._held[layer] = output

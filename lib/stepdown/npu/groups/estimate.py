@@ -11,21 +11,22 @@ import numpy as np
 from stepdown.npu.groups.layers import Group, Load
 from stepdown.npu.groups.layout import Held, Item, items, usable_bytes
 from stepdown.npu.groups.prices import Prices
-from stepdown.npu.groups.tiles import Parts, Tile
+from stepdown.npu.groups.tiles import Parts, Shapes, first_shapes
 
-SIMULATED = 12
+SIMULATED = 8
 """Tiles on the time line; those behind them take as long as the last of these."""
 
 
-def estimate(group: Group, tiles: Sequence[Tile], parts: Parts, prices: Prices) -> float | None:
+def estimate(group: Group, parts: Parts, prices: Prices) -> float | None:
     """Return the cycles that a group takes alone, None where it does not fit local memory."""
-    held = list(items(group, tiles, parts, prices.chip))
-    starts = _starts(held, len(group.layers), usable_bytes(prices.chip))
+    tiles = first_shapes(group, parts, prices.lanes, SIMULATED)
+    held = list(items(group, tiles, parts, prices.chip)) if tiles else []
+    starts = _starts(held, len(group.layers), usable_bytes(prices.chip)) if tiles else None
     if starts is None:
         return None
-    line = _Line(group, tiles, starts, prices)
-    ends = [line.tile(number) for number in range(min(len(tiles), SIMULATED))]
-    left, half = len(tiles) - len(ends), len(ends) // 2
+    line = _Line(group, tiles, starts, prices, parts.tiles > 1)
+    ends = [line.tile(number) for number in range(len(tiles))]
+    left, half = parts.tiles - len(ends), len(ends) // 2
     return line.end() + (left * (ends[-1] - ends[half]) / (len(ends) - 1 - half) if left else 0.0)
 
 
@@ -54,9 +55,10 @@ class _Line:
     """The engines of a chip, each with the cycle in which it is free; the order is that of `groups.emit`."""
 
     group: Group
-    tiles: Sequence[Tile]
+    tiles: Sequence[Shapes]
     starts: dict[Held, int]
     prices: Prices
+    several: bool
     compute: float = 0
     load: float = 0
     store: float = 0
@@ -66,15 +68,14 @@ class _Line:
 
     def tile(self, number: int) -> float:
         """Put a tile on the time line; return when it is computed."""
-        several = len(self.tiles) > 1
         due = sorted(self._due(number), key=lambda pair: pair[0])
         for layer in range(len(self.group.layers)):
-            while due and (several or self.starts[due[0][1]] <= layer):
+            while due and (self.several or self.starts[due[0][1]] <= layer):
                 self._bring(number, due.pop(0)[1])
-            if several and not layer and number > 1:
+            if self.several and not layer and number > 1:
                 self._leave(number - 2)
             self._work(number, layer)
-        if not several:
+        if not self.several:
             self._leave(number)
         return self.compute
 
@@ -87,7 +88,7 @@ class _Line:
     def _due(self, number: int) -> list[tuple[int, Held]]:
         tile = self.tiles[number]
         found: list[tuple[int, Held]] = [(self.group.loads[load], load) for load in tile.loads]
-        if not number or self.tiles[number - 1].made[0].spans[1] != tile.made[0].spans[1]:
+        if not number or self.tiles[number - 1].part != tile.part:
             for layer, each in enumerate(self.group.layers):
                 found += [(layer, (layer, name)) for name in each.constants]
         return found
@@ -95,11 +96,11 @@ class _Line:
     def _bring(self, number: int, held: Held) -> None:
         tile, free = self.tiles[number], 0.0
         if isinstance(held, Load):
-            cycles = self.prices.loaded(self.group, tile, held)
+            cycles = self.prices.loaded(held, tile.loads[held])
             free = self.made.get((number - 2, self.group.last_use[held]), 0.0)
         else:
             assert isinstance(held, tuple)
-            cycles = self.prices.constant(self.group.layers[held[0]], held[1], tile.made[held[0]].shape[1])
+            cycles = self.prices.constant(self.group.layers[held[0]], held[1], tile.made[held[0]][1])
             free = self.made.get((number - 1, held[0]), 0.0)
         if held in self.starts:
             free = self.made.get((number, self.starts[held] - 1), 0.0)
@@ -120,7 +121,7 @@ class _Line:
     def _leave(self, number: int) -> None:
         for layer, share in sorted(self.tiles[number].shares.items()):
             kernel = self.group.layers[layer].kernel
-            cycles = self.prices.moved(kernel.type, kernel.shape, share.shape) + self.prices.chip.synchronize_cycles
+            cycles = self.prices.moved(kernel.type, kernel.shape, share) + self.prices.chip.synchronize_cycles
             self.store = self.stored[number, layer] = max(self.store, self.made[number, layer]) + cycles
             if self.prices.chip.dma_engines == 1:
                 self.load = self.store

@@ -7,7 +7,7 @@ from stepdown.errors import ResourceError
 from stepdown.npu.cost import local_memory
 from stepdown.npu.groups.layers import Group
 from stepdown.npu.groups.layout import Layout, items, lay_out, usable_bytes
-from stepdown.npu.groups.tiles import Parts, Tile, cut
+from stepdown.npu.groups.tiles import Parts, Tile, cut, shapes_of
 
 Choice = Callable[[Group], Parts | None]
 """Says how to cut a group; None leaves it to others."""
@@ -68,7 +68,7 @@ def counts(size: int) -> list[int]:
 
 def fits_twice(group: Group, tiles: list[Tile], parts: Parts, chip: Chip) -> bool:
     """Tell whether inputs and results of an op alone fit in two buffers each, even where it has a single tile."""
-    held = items(group, tiles, parts, chip)
+    held = items(group, [shapes_of(group, tile, 0) for tile in tiles], parts, chip)
     return sum(item.bytes * (1 if isinstance(item.held, tuple) else 2) for item in held) <= usable_bytes(chip)
 
 

@@ -43,13 +43,15 @@ class Layer:
         self.result: SSAValue = kernel.op.results[0]
         self.sources = tuple(root_of(value, kinds) for value in kernel.operands)
         self.readers = tuple(readers(self.result, kinds))
-        self._needs: dict[Region, list[Region]] = {}
+        self._rows: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
 
-    def needs(self, region: Region) -> list[Region]:
-        """Return the box of every operand that a box of the output is made of."""
-        if region not in self._needs:
-            self._needs[region] = self.kernel.needs(region)
-        return self._needs[region]
+    def rows(self, start: int, stop: int) -> tuple[tuple[int, int], ...]:
+        """Return first and last + 1 row of every operand that rows of the output are made of."""
+        key = start, stop
+        if key not in self._rows:
+            needs = self.kernel.needs(Region.whole(self.kernel.shape).within(2, start, stop))
+            self._rows[key] = tuple(need.spans[2] for need in needs)
+        return self._rows[key]
 
     def repeats(self, at: int) -> bool:
         """Tell whether an operand's only channel is repeated for all channels of the output."""

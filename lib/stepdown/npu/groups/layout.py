@@ -7,7 +7,7 @@ from stepdown.chips import Chip
 from stepdown.npu.cost import local_memory
 from stepdown.npu.groups.layers import Group, Load
 from stepdown.npu.groups.packing import Packing
-from stepdown.npu.groups.tiles import Parts, Tile
+from stepdown.npu.groups.tiles import Parts, Shapes, Tile, shapes_of
 from stepdown.npu.isa import BYTES
 from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels.base import Constant
@@ -54,36 +54,30 @@ def constant_shape(constant: Constant, channels: int, lanes: int) -> Four:
     return n, min(c, channels) if constant.by == "channel" else c, h, w
 
 
-def items(group: Group, tiles: Sequence[Tile], parts: Parts, chip: Chip, twice: bool = False) -> Iterator[Item]:
+def items(group: Group, tiles: Sequence[Shapes], parts: Parts, chip: Chip, twice: bool = False) -> Iterator[Item]:
     """Yield all that a group holds; with `twice` constants that change from tile to tile have two buffers."""
-    lanes, alignment, several = local_memory(chip).lanes, chip.local_alignment_bytes, len(tiles) > 1
+    lanes, alignment, several = local_memory(chip).lanes, chip.local_alignment_bytes, parts.tiles > 1
     for load, use in group.loads.items():
-        shapes = {loaded_shape(group, tile, load) for tile in tiles}
-        size = max(local_bytes(load.type, shape, lanes, alignment) for shape in shapes)
+        size = max(local_bytes(load.type, shape, lanes, alignment) for shape in {tile.loads[load] for tile in tiles})
         yield Item(load, size, use, group.last_use[load], 1 + several, True, several)
     for number, layer in enumerate(group.layers):
-        channels = max(tile.made[number].shape[1] for tile in tiles)
+        shapes = {tile.made[number] for tile in tiles}
+        channels = max(shape[1] for shape in shapes)
         for name, constant in layer.constants.items():
             copies = 2 if twice and parts.channels > 1 and constant.by == "channel" else 1
             size = local_bytes(constant.type, constant_shape(constant, channels, lanes), lanes, alignment)
             yield Item((number, name), size, number, number, copies, True, several)
-        shapes = {tile.made[number].shape for tile in tiles}
         size = max(local_bytes(layer.kernel.type, shape, lanes, alignment) for shape in shapes)
         leaves = number in group.outputs
         last = len(group.layers) - 1 if leaves else group.last_use[number]
         yield Item(number, size, number, last, 1 + (several and leaves), False, several and leaves)
 
 
-def loaded_shape(group: Group, tile: Tile, load: Load) -> Four:
-    """Return the shape in local memory of what a tile brings."""
-    n, c, h, w = tile.loads[load].shape
-    return n, tile.made[group.loads[load]].shape[1] if load.repeated else c, h, w
-
-
 def lay_out(group: Group, tiles: Sequence[Tile], parts: Parts, chip: Chip, flipped: bool = False) -> Layout | None:
     """Return a layout that fits local memory, None where none is found; `flipped` counts addresses from the end."""
+    shapes = [shapes_of(group, tile, 0) for tile in tiles]
     for twice in (True, False) if parts.channels > 1 else (False,):
-        held = list(items(group, tiles, parts, chip, twice))
+        held = list(items(group, shapes, parts, chip, twice))
         for pack in (_in_order, _tightly):
             if found := pack(held, group, chip):
                 return _turned(found, held, usable_bytes(chip)) if flipped else found

@@ -4,9 +4,8 @@ import math
 
 from stepdown.chips import Chip
 from stepdown.npu.cost import cost, local_memory
-from stepdown.npu.groups.layers import Group, Layer, Load
-from stepdown.npu.groups.layout import constant_shape, loaded_shape
-from stepdown.npu.groups.tiles import Tile
+from stepdown.npu.groups.layers import Layer, Load
+from stepdown.npu.groups.layout import constant_shape
 from stepdown.npu.isa import Move, Tensor, packed
 from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels.base import Region
@@ -17,14 +16,14 @@ class Prices:
 
     def __init__(self, chip: Chip) -> None:
         self.chip, self.lanes = chip, local_memory(chip).lanes
-        self._work: dict[tuple[Layer, Region], int] = {}
+        self._work: dict[tuple[Layer, Four], int] = {}
         self._moved: dict[tuple[str, Four, Four], int] = {}
 
-    def work(self, layer: Layer, region: Region) -> int:
-        """Return the cycles in which a box of a layer's result is made."""
-        key = layer, region
+    def work(self, layer: Layer, shape: Four) -> int:
+        """Return the cycles in which a part of a layer's result of some sizes is made."""
+        key = layer, shape
         if key not in self._work:
-            self._work[key] = self._made(layer, region)
+            self._work[key] = self._made(layer, Region.whole(shape))
         return self._work[key]
 
     def moved(self, type: str, whole: Four, part: Four) -> int:
@@ -36,10 +35,10 @@ class Prices:
             self._moved[key] = cost(Move(source=source, target=self._local(type, part, 0)), self.chip).cycles
         return self._moved[key]
 
-    def loaded(self, group: Group, tile: Tile, load: Load) -> int:
-        """Return the cycles of bringing what a tile needs of a value."""
-        shape = loaded_shape(group, tile, load)
-        return self.moved(load.type, (load.shape[0], shape[1], *load.shape[2:]) if load.repeated else load.shape, shape)
+    def loaded(self, load: Load, shape: Four) -> int:
+        """Return the cycles of bringing a part of a value."""
+        n, _, h, w = load.shape
+        return self.moved(load.type, (n, shape[1], h, w) if load.repeated else load.shape, shape)
 
     def constant(self, layer: Layer, name: str, channels: int) -> int:
         """Return the cycles of bringing a constant for a tile of so many channels."""
@@ -54,7 +53,7 @@ class Prices:
         kernel, shapes = layer.kernel, dict[str, tuple[str, Four]]()
         for name, constant in layer.constants.items():
             shapes[name] = constant.type, constant_shape(constant, region.shape[1], self.lanes)
-        for at, need in enumerate(layer.needs(region)):
+        for at, need in enumerate(kernel.needs(region)):
             n, c, h, w = need.shape
             shapes[f"in{at}"] = kernel.input_types[at], (n, region.shape[1] if layer.repeats(at) else c, h, w)
         shapes["output"] = kernel.type, region.shape
