@@ -134,7 +134,8 @@ def _engine(network: Network) -> str:
         return f"LiteRT {metadata.version('ai-edge-litert')}, kernels {kernels}"
     if network.name.endswith(".onnx"):
         return f"onnxruntime {metadata.version('onnxruntime')} without graph optimisation"
-    return f"stepdown {__version__}" + (", reference interpreter" if network.name.endswith(".mlir") else "")
+    own = {"mlir": ", reference interpreter", "bmodel": ", simulator"}
+    return f"stepdown {__version__}" + own.get(network.name.rpartition(".")[2], "")
 
 
 def make_network(runner: Runner, name: str, preprocess: Preprocess, output: str = "", batch: int = 0) -> Network:

@@ -1,12 +1,13 @@
 """A part of a model file that the host runs: a module of the TPU dialect on the reference interpreter."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program, Weights
-from stepdown.dialects.text import parse_module
+from stepdown.dialects.text import describe, parse_module
 from stepdown.dialects.types import shape_of, storage_of
 from stepdown.errors import InputError
 from stepdown.model import ModelFile, Subnet, Tensor
@@ -34,17 +35,27 @@ class HostSubnet:
         self._interpreter = Interpreter(self.program)
 
     def _check(self, subnet: Subnet, tensors: Mapping[str, Tensor]) -> None:
-        """Check that the module is what the file says: keys of weights, names of inputs and outputs, shapes, types."""
+        """Check that the module is what the file says, and that every op reads what is made before it."""
+        weights = {weight.name: (weight.shape, weight.type) for weight in subnet.weights}
+        made = set[SSAValue]()
         for op in self.program.ops:
-            if op.name.endswith(".Weight") and op.key not in self.program.weights:  # type: ignore[attr-defined]
-                raise InputError(f"weight '{op.key}' is not in the subnet", self._where)  # type: ignore[attr-defined]
-        ends = {value_name(v): v for v in (*(op.results[0] for op in self.program.input_ops), *self.program.results)}
-        named = [op.tensor_name for op in self.program.input_ops], self.program.output_names
-        if (sorted(named[0]), sorted(named[1])) != (sorted(subnet.inputs), sorted(subnet.outputs)):
+            if not op.name.endswith(".Input") and any(value not in made for value in op.operands):
+                raise InputError(f"{describe(op)} reads what no op before it makes", self._where)
+            if op.name.endswith(".Weight") and weights.get(op.key) != _kind(op.results[0]):  # type: ignore[attr-defined]
+                raise InputError(f"weight '{op.key}' is not in the subnet as it is here", self._where)  # type: ignore[attr-defined]
+            made.update(op.results)
+        if any(value not in made for value in self.program.results):
+            raise InputError("an output is made by no op", self._where)
+        self._check_border([op.results[0] for op in self.program.input_ops], subnet.inputs, tensors)
+        self._check_border(list(self.program.results), subnet.outputs, tensors)
+
+    def _check_border(self, found: list[SSAValue], names: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+        if sorted({value_name(value) for value in found}) != sorted(names):
             raise InputError("reads or makes other tensors than the subnet", self._where)
-        for name, value in ends.items():
-            if (shape_of(value), storage_of(value)) != (tensors[name].shape, tensors[name].type):
-                raise InputError(f"'{name}' has another shape or type than in the file", self._where)
+        for value in found:
+            tensor = tensors[value_name(value)]
+            if _kind(value) != (tensor.shape, tensor.type):
+                raise InputError(f"'{tensor.name}' has another shape or type than in the file", self._where)
 
     @property
     def names(self) -> list[str]:
@@ -76,3 +87,7 @@ class HostSubnet:
 
 def _makes_a_tensor(op: TensorOp) -> bool:
     return not op.name.endswith((".Input", ".Weight", ".None"))
+
+
+def _kind(value: SSAValue) -> tuple[tuple[int, ...], str]:
+    return shape_of(value), storage_of(value)
