@@ -31,6 +31,6 @@ def allocate(intervals: Sequence[Interval], alignment: int = 1, limits: Limits |
     bound = live_set_bound(scaled)
     addresses = place(scaled, bound)
     solved = solve(scaled, bound, taken(scaled, addresses), limits or Limits())
-    addresses = solved.addresses or addresses
+    addresses = min(addresses, solved.addresses or addresses, key=lambda chosen: taken(scaled, chosen))
     found, proved = taken(scaled, addresses) * unit, max(bound, solved.bound) * unit
     return Plan(tuple(address * unit for address in addresses), found, bound * unit, min(found, proved))

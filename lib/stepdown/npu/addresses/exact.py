@@ -13,7 +13,7 @@ sizes. A solution turned upside down is one too, so the order of one pair may be
 is known is sought: where there is none, what is known is the optimum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,14 @@ class Limits:
     """
 
     pairs: int = 200
-    nodes: int = 1000
+    nodes: int = 500
+
+
+_OPTIONS: dict[str, bool | int | float] = {
+    "output_flag": False, "threads": 1, "random_seed": 0, "mip_rel_gap": 0.0, "mip_abs_gap": 0.99,
+    "mip_feasibility_tolerance": 1e-9, "primal_feasibility_tolerance": 1e-9,
+}  # fmt: skip
+"""T is an integer, so a gap below 1 is none; tolerances times U are to be less than a unit."""
 
 
 @dataclass(frozen=True)
@@ -56,47 +63,45 @@ def solve(intervals: Sequence[Interval], bound: int, known: int, limits: Limits)
     return Solved(_lowest(intervals, pairs, below), max(bound, proved))
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Constraints low <= row·values, each a list of (variable, factor)."""
+Row = tuple[float, list[tuple[int, float]]]
+"""A constraint low <= sum of factors × variables: low, and (variable, factor)."""
 
-    low: list[float]
-    terms: list[list[tuple[int, float]]]
+
+def _rows(intervals: Sequence[Interval], pairs: Sequence[tuple[int, int]], known: int) -> Iterator[Row]:
+    """Yield the constraints; the variables are the addresses, T, and the orders of the pairs."""
+    count, large = len(intervals), float(known)
+    for i, each in enumerate(intervals):
+        yield each.size, [(count, 1.0), (i, -1.0)]
+    for k, (i, j) in enumerate(pairs, count + 1):
+        yield intervals[i].size, [(j, 1.0), (i, -1.0), (k, large)]
+        yield intervals[j].size - large, [(i, 1.0), (j, -1.0), (k, -large)]
 
 
 def _program(intervals: Sequence[Interval], pairs: Sequence[tuple[int, int]], bound: int, known: int) -> Any:
-    """Return the program; its variables are the addresses, T, and the orders of the pairs."""
+    """Return the program as the solver takes it."""
     import highspy
 
-    count, large = len(intervals), float(known)
-    rows = _Rows([], [])
-    for i, each in enumerate(intervals):
-        rows.low.append(each.size)
-        rows.terms.append([(count, 1.0), (i, -1.0)])
-    for k, (i, j) in enumerate(pairs, count + 1):
-        rows.low.extend([intervals[i].size, intervals[j].size - large])
-        rows.terms.extend([[(j, 1.0), (i, -1.0), (k, large)], [(i, 1.0), (j, -1.0), (k, -large)]])
+    count, rows = len(intervals), list(_rows(intervals, pairs, known))
     lp: Any = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = count + 1 + len(pairs), len(rows.low)
+    lp.num_col_, lp.num_row_ = count + 1 + len(pairs), len(rows)
     lp.col_cost_ = np.array([0.0] * count + [1.0] + [0.0] * len(pairs))
-    upper = [1.0] * len(pairs)
-    if pairs:
-        upper[_widest(intervals, pairs)] = 0.0
     lp.col_lower_ = np.array([0.0] * count + [float(bound)] + [0.0] * len(pairs))
-    lp.col_upper_ = np.array([known - 1.0 - each.size for each in intervals] + [known - 1.0] + upper)
-    lp.row_lower_, lp.row_upper_ = np.array(rows.low, float), np.full(len(rows.low), highspy.kHighsInf)
+    fixed = _widest(intervals, pairs) if pairs else None
+    orders = [0.0 if pair == fixed else 1.0 for pair in pairs]
+    lp.col_upper_ = np.array([known - 1.0 - each.size for each in intervals] + [known - 1.0, *orders])
+    lp.row_lower_, lp.row_upper_ = np.array([low for low, _ in rows], float), np.full(len(rows), highspy.kHighsInf)
     lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.start_ = np.cumsum([0, *map(len, rows.terms)])
-    lp.a_matrix_.index_ = np.array([at for terms in rows.terms for at, _ in terms])
-    lp.a_matrix_.value_ = np.array([factor for terms in rows.terms for _, factor in terms])
+    lp.a_matrix_.start_ = np.cumsum([0, *(len(terms) for _, terms in rows)])
+    lp.a_matrix_.index_ = np.array([at for _, terms in rows for at, _ in terms])
+    lp.a_matrix_.value_ = np.array([factor for _, terms in rows for _, factor in terms])
     kinds = highspy.HighsVarType
     lp.integrality_ = [kinds.kContinuous] * count + [kinds.kInteger] * (1 + len(pairs))
     return lp
 
 
-def _widest(intervals: Sequence[Interval], pairs: Sequence[tuple[int, int]]) -> int:
+def _widest(intervals: Sequence[Interval], pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the pair whose sizes are the largest together: the one whose order is chosen."""
-    return max(range(len(pairs)), key=lambda k: intervals[pairs[k][0]].size + intervals[pairs[k][1]].size)
+    return max(pairs, key=lambda pair: intervals[pair[0]].size + intervals[pair[1]].size)
 
 
 def _run(lp: Any, nodes: int, known: int) -> tuple[np.ndarray | None, int]:
@@ -104,8 +109,7 @@ def _run(lp: Any, nodes: int, known: int) -> tuple[np.ndarray | None, int]:
     import highspy
 
     solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    options = {"output_flag": False, "threads": 1, "random_seed": 0, "mip_rel_gap": 0.0, "mip_abs_gap": 0.99}
-    for name, value in (options | {"mip_max_nodes": nodes}).items():
+    for name, value in (_OPTIONS | {"mip_max_nodes": nodes}).items():
         solver.setOptionValue(name, value)
     solver.passModel(lp)
     solver.run()
