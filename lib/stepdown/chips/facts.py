@@ -47,6 +47,18 @@ class Text(Fact):
 
 
 @dataclass(frozen=True)
+class Words(Fact):
+    """A list of words, without repeats."""
+
+    wanted = "a list of different words"
+
+    def good(self, value: Any) -> bool:
+        """Tell whether `value` is such a list."""
+        known = isinstance(value, list) and all(isinstance(word, str) and word.split() == [word] for word in value)
+        return known and len(set(value)) == len(value)
+
+
+@dataclass(frozen=True)
 class Flag(Fact):
     """True or false."""
 
@@ -145,6 +157,14 @@ FACTS: dict[str, Fact] = {
     "global_memory_bytes": Number("memory for weights, inputs, outputs and what does not fit inside", _ACCELERATORS),
     "host_operations_per_cycle": Number(
         "arithmetic operations of the processor beside the engine, in one cycle of the engines' clock", _ACCELERATORS
+    ),
+    "triple": Text("what LLVM calls the architecture, system and interface: x86_64-linux-gnu", (CPU,)),
+    "processor": Text("what LLVM calls the processor that code is for, where no other is asked for (-mcpu)", (CPU,)),
+    "features": Words("features that code may use beside the processor's, or not, as LLVM spells them: +v", (CPU,)),
+    "float_abi": Text("how floats are passed to functions", (CPU,), choices=("hard", "soft")),
+    "scratch_bytes": Number(
+        "memory that a kernel may take beside its tensors, to keep what it works on near; 0 where it is scarce",
+        (CPU,), least=0,
     ),
 }  # fmt: skip
 """Every fact by name, in the order of the documents; `[sources]` says where each comes from, the name excepted."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from stepdown.errors import InputError
 from stepdown.runtimes.runner import Runner, RunnerOptions
 
-SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlir": "mlir", ".bmodel": "bmodel"}
+SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlir": "mlir", ".bmodel": "bmodel", ".so": "native"}
 
 
 def open_runner(path: str | os.PathLike[str], options: RunnerOptions | None = None) -> Runner:
@@ -32,6 +32,10 @@ def open_runner(path: str | os.PathLike[str], options: RunnerOptions | None = No
         from stepdown.runtimes.bmodel import BmodelRunner
 
         return BmodelRunner(path, options or RunnerOptions())
+    if kind == "native":
+        from stepdown.runtimes.native import NativeRunner
+
+        return NativeRunner(path, options or RunnerOptions())
     from stepdown.runtimes.mlir import MlirRunner
 
     return MlirRunner(path, options or RunnerOptions())

@@ -30,7 +30,8 @@ def test_every_chip_of_the_package_is_complete_and_named_as_its_file(name):
 def test_a_chip_survives_its_own_text(name):
     chip = load_chip(name)
     assert parse_chip(chip.to_toml()) == chip
-    smaller = replace(chip, **({"local_bytes": 65536} if chip.lanes else {"scratchpad_bytes": 65536}))
+    memory = {"lanes": "local_bytes", "systolic": "scratchpad_bytes", "cpu": "scratch_bytes"}[chip.engine]
+    smaller = replace(chip, **{memory: 32768})
     assert parse_chip(smaller.to_toml()) == smaller != chip
 
 
@@ -121,6 +122,7 @@ def test_an_unknown_chip_names_those_there_are():
 def test_a_processor_needs_no_accelerator_memory():
     facts = facts_of("cpu")
     values = {"name": "k9", "kind": "cpu", "engine": "cpu", "profile": "tosa", "modes": ("F32", "INT8"),
-              "host_modes": (), "asymmetric": True, "unsigned_activations": True, "channels_per_scale": 1}  # fmt: skip
+              "host_modes": (), "asymmetric": True, "unsigned_activations": True, "channels_per_scale": 1,
+              "triple": "k9-linux-gnu", "processor": "k9", "features": ("+fast",), "float_abi": "hard"}  # fmt: skip
     chip = Chip(**values, sources={name: "assumption: a chip for this test" for name in facts if name != "name"})
     assert parse_chip(chip.to_toml()) == chip and chip.lanes == 0

@@ -1,0 +1,53 @@
+"""Functions in TIR become an object file with a plain C interface, or C source: no TVM is needed to run either."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stepdown.native.machine import Machine
+
+_HEADERS = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n#include <string.h>\n"
+
+
+def write_object(functions: Mapping[str, Any], machine: Machine, path: Path) -> None:
+    """Compile functions into an object file; each is callable from C under its name."""
+    _built(functions, machine).write_to_file(str(path), "o")
+
+
+def assembly(functions: Mapping[str, Any], machine: Machine) -> str:
+    """Return the machine code of functions as text."""
+    return str(_built(functions, machine).inspect_source("asm"))
+
+
+def c_source(functions: Mapping[str, Any], machine: Machine) -> str:
+    """Return functions as C that any C99 compiler takes."""
+    text = str(_built(functions, machine).inspect_source())
+    text = re.sub(r"^(#include|#define TVM|// tvm target|void\* __tvm).*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r'#ifdef __cplusplus\nextern "C"\n#endif\n', "", text)
+    return _HEADERS + re.sub(r"^TVM_DLL ", "", text, flags=re.MULTILINE)
+
+
+def _built(functions: Mapping[str, Any], machine: Machine) -> Any:
+    import tvm
+
+    lowered = _lowered(tvm.IRModule(dict(functions)), machine)
+    return tvm.get_global_func(f"target.build.{machine.target.kind.name}")(lowered, machine.target)
+
+
+def _lowered(module: Any, machine: Machine) -> Any:
+    """Run TVM's passes down to what its code generators take.
+
+    The passes that make packed functions, which need TVM's runtime, are left out, and so is the one that puts large
+    local arrays on the heap.
+    """
+    from tvm import ir
+    from tvm.tirx import transform
+
+    passes = [
+        transform.BindTarget(machine.target), transform.StmtSimplify(), transform.FlattenBuffer(),
+        transform.BF16ComputeLegalize(), transform.NarrowDataType(32), transform.VectorizeLoop(not machine.is_c),
+        transform.UnrollLoop(), transform.StmtSimplify(), transform.RemoveNoOp(), transform.CommonSubexprElim(),
+        transform.BF16StorageLegalize(), transform.LowerIntrin(),
+    ]  # fmt: skip
+    return ir.transform.Sequential(passes)(module)

@@ -1,0 +1,150 @@
+"""The code of a whole network: one function a kind of kernel, one that calls them, constants, and who lies where."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from stepdown.dialects.program import Program
+from stepdown.errors import UnsupportedModel
+from stepdown.native.machine import Machine
+from stepdown.native.network import Call, Network, Place, network_of
+from stepdown.native.plan import ALIGNMENT, Life, arena, in_a_row
+from stepdown.native.tir import Function, address, same_code, structural_hash
+
+_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+_RUN = "run"
+
+INPUTS, ACTIVATIONS = "mutable", "activations"
+"""The two memories beside the weights: inputs and outputs of the network, and all that is in between."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place: which of the two memories, and the offset in it."""
+
+    memory: str
+    offset: int
+
+
+class Code:
+    """The code of a program for a machine; with `keep_all`, no tensor takes the place of another.
+
+    Raises:
+        UnsupportedModel: ops have no code; names them all.
+    """
+
+    def __init__(self, program: Program, machine: Machine, name: str, keep_all: bool = False) -> None:
+        self.program, self.machine, self.name = program, machine, name
+        self.network: Network = network_of(program, machine)
+        self._keep_all = keep_all
+        self._constants: dict[bytes, int] = {}
+        self._blob: list[bytes] = []
+        self._blob_size = 0
+        self.functions: dict[str, Any] = {}
+        self._known: dict[int, list[tuple[str, Any]]] = {}
+        self._called = [self._kernel(call) for call in self.network.calls]
+        self.functions[f"{name}_{_RUN}"] = self._run()
+
+    @property
+    def weights(self) -> bytes:
+        """All constants in a row."""
+        return b"".join(self._blob)
+
+    # --- memory
+
+    @cached_property
+    def _plan(self) -> tuple[dict[Any, int], int]:
+        """Offsets of inner places, and of the scratch memory of each call, by number."""
+        end = len(self.network.calls)
+        first: dict[Place, int] = {}
+        last: dict[Place, int] = {}
+        for step, call in enumerate(self.network.calls):
+            for place in (*call.results, *call.inputs):
+                first.setdefault(place, step)
+                last[place] = step
+        lives: dict[Any, Life] = {
+            p: Life(p.bytes, 0 if self._keep_all else first[p], end if self._keep_all else last[p])
+            for p in first
+            if p.role == "inner"
+        }
+        for step, call in enumerate(self.network.calls):
+            if call.kernel.scratch:
+                dtype, elements = call.kernel.scratch
+                lives[step] = Life(_BYTES[dtype] * elements, step, step)
+        return arena(lives)
+
+    @cached_property
+    def _ports(self) -> tuple[dict[Place, int], int]:
+        """Offsets of the network's inputs and outputs."""
+        places = list(dict.fromkeys([*self.network.inputs, *self.network.outputs]))
+        offsets, size = in_a_row([place.bytes for place in places])
+        return dict(zip(places, offsets, strict=True)), size
+
+    @property
+    def mutable_bytes(self) -> int:
+        """The memory of inputs and outputs."""
+        return self._ports[1]
+
+    @property
+    def activations_bytes(self) -> int:
+        """The memory of all that is in between."""
+        return self._plan[1]
+
+    def where(self, place: Place) -> Where | None:
+        """Return where a place is; None for one that nothing uses."""
+        if place in self._ports[0]:
+            return Where(INPUTS, self._ports[0][place])
+        offset = self._plan[0].get(place)
+        return None if offset is None else Where(ACTIVATIONS, offset)
+
+    # --- functions
+
+    def _kernel(self, call: Call) -> tuple[str, list[int]]:
+        """Return the name of a call's function and the offsets of its constants."""
+        draft = call.kernel.function("kernel")
+        same = self._known.setdefault(structural_hash(draft), [])
+        name = next((name for name, known in same if same_code(known, draft)), "")
+        if not name:
+            name = f"{self.name}_{len(self.functions)}_{type(call.kernel).__name__.lower()}"
+            same.append((name, draft))
+            self.functions[name] = draft.with_attr("global_symbol", name)
+        return name, [self._constant(array) for array in call.kernel.constants().values()]
+
+    def _constant(self, array: np.ndarray) -> int:
+        """Return the offset of a constant; equal ones are stored once."""
+        stored = np.ascontiguousarray(array).tobytes()
+        key = hashlib.sha256(stored).digest()
+        if key not in self._constants:
+            self._constants[key] = self._blob_size
+            filled = stored + bytes(-len(stored) % ALIGNMENT)
+            self._blob.append(filled)
+            self._blob_size += len(filled)
+        return self._constants[key]
+
+    def _run(self) -> Any:
+        """Return the function that runs the network: int run(weights, mutable, activations)."""
+        f = Function(f"{self.name}_{_RUN}")
+        weights = f.argument("weights", "uint8", self._blob_size)
+        memories = {
+            INPUTS: f.argument(INPUTS, "uint8", self.mutable_bytes),
+            ACTIVATIONS: f.argument(ACTIVATIONS, "uint8", self.activations_bytes),
+        }
+        for step, (call, (function, constants)) in enumerate(zip(self.network.calls, self._called, strict=True)):
+            places = [*self._addresses(call.inputs, memories)]
+            places += [address(weights, offset) for offset in constants]
+            places += [*self._addresses(call.results, memories)]
+            if call.kernel.scratch:
+                places.append(address(memories[ACTIVATIONS], self._plan[0][step]))
+            f.call(function, places)
+        return f.finish()
+
+    def _addresses(self, places: tuple[Place, ...], memories: dict[str, Any]) -> Iterator[Any]:
+        for place in places:
+            where = self.where(place)
+            if where is None:
+                raise UnsupportedModel("a tensor has no place", self.program.path)
+            yield address(memories[where.memory], where.offset)

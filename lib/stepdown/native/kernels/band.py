@@ -1,0 +1,78 @@
+"""Copies of the rows of an image that some results need: with padding, in the type that a processor multiplies."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from stepdown.native.kernels.image import Image, along
+from stepdown.native.tir import Expr, Function, const
+
+_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Band:
+    """How rows are copied: element by element through `change`, to `dtype`; `padding` is what stands for 0."""
+
+    image: Image
+    dtype: str
+    change: Callable[[Expr], Expr]
+    padding: int
+    lanes: int
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of the copy of one pixel."""
+        return self.image.channels * _BYTES[self.dtype]
+
+    def elements(self, rows: int, columns: int) -> int:
+        """Return the elements of the copy that rows × columns of results need."""
+        return self.image.band(rows, 0) * self.image.band(columns, 1) * self.image.channels
+
+    def bytes(self, rows: int, columns: int) -> int:
+        """Return the bytes of the copy that rows × columns of results need."""
+        return self.elements(rows, columns) * _BYTES[self.dtype]
+
+    def write(self, f: Function, x: Any, copy: Any, at: tuple[Expr, Expr, Expr], size: tuple[int, int]) -> None:
+        """Copy what `size` results from (image, row, column) `at` on need."""
+        image = self.image
+        if image.is_flat:
+            self._run(f, x, at[2] * image.channels, copy, 0, size[1] * image.channels)
+            return
+        columns = image.band(size[1], 1)
+        with f.loop(image.band(size[0], 0)) as r:
+            row = at[1] * image.strides[0] + r * image.steps[0] - image.pads[0]
+            source, target = (at[0] * image.height + row) * image.width * image.channels, r * columns * image.channels
+            if not image.meets_rows_outside:
+                self._row(f, x, source, copy, target, columns)
+                return
+            f.either(
+                (row >= 0) & (row < image.height),
+                partial(self._row, f, x, source, copy, target, columns),
+                partial(self._fill, f, copy, target, columns),
+            )
+
+    def _row(self, f: Function, x: Any, source: Expr, copy: Any, target: Expr, columns: int) -> None:
+        """Copy one row of the image with its padding left and right."""
+        image, step = self.image, self.image.steps[1]
+        left = math.ceil(image.pads[1] / step)
+        begin = left * step - image.pads[1]
+        kept = max(0, min(columns - left, math.ceil((image.width - begin) / step)))
+        self._fill(f, copy, target, left)
+        self._fill(f, copy, target + (left + kept) * image.channels, columns - left - kept)
+        source, target = source + begin * image.channels, target + left * image.channels
+        if step == 1:
+            self._run(f, x, source, copy, target, kept * image.channels)
+            return
+        with f.loop(kept) as c:
+            self._run(f, x, source + c * (step * image.channels), copy, target + c * image.channels, image.channels)
+
+    def _run(self, f: Function, x: Any, source: Expr, copy: Any, target: Expr, length: int) -> None:
+        along(f, length, self.lanes, lambda i: f.store(copy, target + i, self.change(x[source + i])))
+
+    def _fill(self, f: Function, copy: Any, target: Expr, columns: int) -> None:
+        length = columns * self.image.channels
+        if length:
+            along(f, length, self.lanes, lambda i: f.store(copy, target + i, const(self.padding, self.dtype)))

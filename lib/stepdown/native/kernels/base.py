@@ -1,0 +1,141 @@
+"""What a kernel is: an op, how its tensors want to lie, the constants it reads, and its code in TIR."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from stepdown.dialects.op import TensorOp
+from stepdown.dialects.tpu import TpuOp
+from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
+from stepdown.errors import UnsupportedModel
+from stepdown.native.machine import Machine
+from stepdown.native.tensors import Order, Tensor, channels_last, logical
+from stepdown.native.tir import Function
+
+Buffers = Mapping[str, Any]
+K = TypeVar("K", bound="type[Kernel]")
+
+CHANNELS_LAST, LOGICAL, SAME = "channels last", "logical", "same"
+
+
+class Kernel:
+    """The code of one op.
+
+    A subclass says in `layout` how its tensors lie: channels last, as they are in the program, or all as the first
+    operand does. `inputs` are the activations, by number; weights are arrays.
+    """
+
+    layout: ClassVar[str] = SAME
+
+    def __init__(self, op: TpuOp, weights: Mapping[SSAValue, np.ndarray], machine: Machine) -> None:
+        self.op, self.machine = op, machine
+        self.weights: list[np.ndarray | None] = [weights.get(v) for v in op.operands]
+        self.inputs = [v for v in op.operands if v not in weights and not is_none(v)]
+        self.tensors: list[Tensor] = []
+        self.results: list[Tensor] = []
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what the kernel cannot do.
+
+        Raises:
+            UnsupportedModel: the op has options without code.
+        """
+
+    def refuse(self, why: str) -> UnsupportedModel:
+        """Return the error that names the op and why it has no code."""
+        return UnsupportedModel(f"{self.op.name} '{self.op.tensor_name}' {why}")
+
+    # --- layout
+
+    def wanted(self, orders: Sequence[Order]) -> tuple[list[Order], list[Order]]:
+        """Return how the inputs must lie and how the results will, given how the inputs do."""
+        shapes = [shape_of(v) for v in self.inputs], [shape_of(v) for v in self.op.results]
+        ranks = [[len(s) for s in side] for side in shapes]
+        if self.layout == CHANNELS_LAST:
+            return [channels_last(r) for r in ranks[0]], [channels_last(r) for r in ranks[1]]
+        first = next((o for o in orders if len(o) == ranks[1][0]), None) if self.layout == SAME else None
+        if first is None:
+            return [logical(r) for r in ranks[0]], [logical(r) for r in ranks[1]]
+        return [first if len(first) == r else logical(r) for r in ranks[0]], [first for _ in ranks[1]]
+
+    def place(self, inputs: Sequence[Order], results: Sequence[Order]) -> None:
+        """Fix how the tensors lie."""
+        self.tensors = [tensor_of(v, order) for v, order in zip(self.inputs, inputs, strict=True)]
+        self.results = [tensor_of(v, order) for v, order in zip(self.op.results, results, strict=True)]
+
+    # --- code
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Return the arrays that the code reads."""
+        return {}
+
+    @property
+    def scratch(self) -> tuple[str, int] | None:
+        """Type and elements of the memory that the code needs beside its tensors."""
+        return None
+
+    def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
+        """Write the code; the buffer "scratch" is among the constants where there is one."""
+        raise NotImplementedError
+
+    def function(self, name: str) -> Any:
+        """Return the code as a function of pointers: inputs, constants, results, scratch."""
+        f = Function(name)
+        inputs = [f.argument(f"x{i}", t.dtype, t.elements) for i, t in enumerate(self.tensors)]
+        held = {n: f.argument(n, str(a.dtype), a.size) for n, a in self.constants().items()}
+        results = [f.argument(f"y{i}", t.dtype, t.elements) for i, t in enumerate(self.results)]
+        if self.scratch:
+            held["scratch"] = f.argument("scratch", *self.scratch)
+        self.write(f, inputs, results, held)
+        return f.finish()
+
+
+def tensor_of(value: SSAValue, order: Order) -> Tensor:
+    """Return a value of the program as it lies in memory."""
+    return Tensor(storage_of(value), shape_of(value), order, quant_of(value))
+
+
+_KERNELS: dict[str, list[type[Kernel]]] = {}
+
+
+def kernel(*names: str) -> Callable[[K], K]:
+    """Make a class a kernel of the ops so named; of several for one op the first that does not refuse is taken."""
+
+    def register(cls: K) -> K:
+        for name in names:
+            _KERNELS.setdefault(name, []).append(cls)
+        return cls
+
+    return register
+
+
+@cache
+def _load() -> None:
+    """Import every file of this folder: each registers its kernels."""
+    for found in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{found.name}")
+
+
+def kernel_of(op: TensorOp, weights: Mapping[SSAValue, np.ndarray], machine: Machine) -> Kernel:
+    """Return the kernel of an op.
+
+    Raises:
+        UnsupportedModel: it has none.
+    """
+    _load()
+    name = op.name.split(".")[1]
+    assert isinstance(op, TpuOp)
+    refusal = UnsupportedModel(f"{op.name} '{op.tensor_name}' has no code for CPUs")
+    for cls in _KERNELS.get(name, []):
+        try:
+            return cls(op, weights, machine)
+        except UnsupportedModel as error:
+            refusal = error
+    raise refusal

@@ -1,0 +1,68 @@
+"""Changes of the storage type: integers of reals, and back."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stepdown.dialects.types import quant_of, storage_of
+from stepdown.native.kernels.base import Buffers, kernel
+from stepdown.native.kernels.elementwise import Elementwise
+from stepdown.native.tir import Expr, bits, cast, clamp, const, select
+
+# 1.5 · 2^23: of a float32 below 2^22 plus this, the bits less those of this are the integer nearest to it, ties to
+# even. The difference is taken of the bits, as TVM would simplify that of the floats.
+_MAGIC, _MAGIC_BITS = 12582912.0, 0x4B400000
+_INFINITY_BITS, _MAGNITUDE_BITS = 0x7F800000, 0x7FFFFFFF
+
+
+@kernel("Convert")
+class Conversion(Elementwise):
+    """f32 to integers and integers to f32."""
+
+    def check(self) -> None:
+        """Refuse the types that have no code."""
+        self._source, self._target = quant_of(self.op.operands[0]), quant_of(self.op.results[0])
+        kinds = storage_of(self.op.operands[0]), storage_of(self.op.results[0])
+        known = (self._source and kinds[1] == "f32") or (self._target and kinds[0] == "f32")
+        if not known or (self._target and self._target.axis is not None):
+            raise self.refuse(f"from {kinds[0]} to {kinds[1]} has no code for CPUs")
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Return no arrays."""
+        return {}
+
+    def element(self, values: Sequence[Expr], constants: Buffers) -> Expr:
+        """Return the value in the other type."""
+        return self._quantised(values[0]) if self._target else self._real(values[0])
+
+    def _real(self, value: Expr) -> Expr:
+        """Return (q − zp) · scale."""
+        assert self._source is not None
+        difference = cast("int32", value) - self._source.zero_point
+        return cast("float32", difference) * const(float(np.float32(self._source.scale)), "float32")  # type: ignore[arg-type]
+
+    def _quantised(self, value: Expr) -> Expr:
+        """Return saturate(round(x / scale) + zp); NaN becomes the zero point.
+
+        Clamped first, as the bounds are integers, so that rounding needs no library function.
+        """
+        params = self._target
+        assert params is not None
+        low, high = (float(bound - params.zero_point) for bound in params.bounds)
+        scaled = value / const(float(np.float32(params.scale)), "float32")  # type: ignore[arg-type]
+        kept = clamp(scaled, low, high, "float32")
+        nearest = self._nearest(select(_is_nan(scaled), const(0.0, "float32"), kept))
+        return cast(self.results[0].dtype, nearest + params.zero_point)
+
+    def _nearest(self, value: Expr) -> Expr:
+        """Return the nearest integer as int32."""
+        if self.op.ties == "even":  # type: ignore[attr-defined]
+            return bits("int32", value + const(_MAGIC, "float32")) - _MAGIC_BITS
+        whole = cast("int32", value)
+        rest = value - cast("float32", whole)
+        up = select(rest >= const(0.5, "float32"), const(1), const(0))
+        return whole + up - select(rest <= const(-0.5, "float32"), const(1), const(0))
+
+
+def _is_nan(value: Expr) -> Expr:
+    return (bits("int32", value) & const(_MAGNITUDE_BITS)) > const(_INFINITY_BITS)

@@ -1,0 +1,98 @@
+"""What a window slides over, and how the work on it is cut."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from stepdown.native.tir import Expr, Function
+
+
+@dataclass(frozen=True)
+class Image:
+    """x[N, H, W, C], windows of it, y[N, OH, OW, O]; pads are those above and to the left."""
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    out_height: int
+    out_width: int
+    out_channels: int
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int] = (0, 0)
+    group: int = 1
+
+    def flattened(self) -> "Image":
+        """Return an image whose windows are its pixels, each once, as one row; another one as it is."""
+        same = (self.height, self.width) == (self.out_height, self.out_width)
+        if not (same and self.kernel == self.strides == (1, 1) and self.pads == (0, 0)):
+            return self
+        pixels = self.batch * self.height * self.width
+        return replace(self, batch=1, height=1, width=pixels, out_height=1, out_width=pixels)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is one row whose windows are its pixels, which may be cut anywhere."""
+        return self.flattened() == self and self.batch == self.height == 1
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Rows and columns from one that is copied to the next: those that no window meets are left out."""
+        return tuple(s if k == 1 else 1 for s, k in zip(self.strides, self.kernel, strict=True))  # type: ignore[return-value]
+
+    @property
+    def moves(self) -> tuple[int, int]:
+        """Copied rows and columns from one window to the next."""
+        return self.strides[0] // self.steps[0], self.strides[1] // self.steps[1]
+
+    def band(self, results: int, axis: int) -> int:
+        """Return how many copied rows (axis 0) or columns (axis 1) so many results need."""
+        return (results - 1) * self.moves[axis] + (self.kernel[axis] - 1) * self.dilations[axis] + 1
+
+    @property
+    def meets_rows_outside(self) -> bool:
+        """Whether windows reach above or below the image."""
+        last = (self.out_height - 1) * self.strides[0] + (self.kernel[0] - 1) * self.dilations[0] - self.pads[0]
+        return self.pads[0] > 0 or last >= self.height
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rounds of a loop that are alike: `count` of them, `width` each, from `first` on."""
+
+    first: int
+    count: int
+    width: int
+
+    @property
+    def end(self) -> int:
+        """Where the last round ends."""
+        return self.first + self.count * self.width
+
+
+def cuts(size: int, step: int) -> list[Cut]:
+    """Return the whole steps, and the rest."""
+    whole, rest = divmod(size, step)
+    parts = [Cut(0, whole, step)] if whole else []
+    return parts + ([Cut(whole * step, 1, rest)] if rest else [])
+
+
+def last_apart(parts: list[Cut]) -> list[Cut]:
+    """Return the same rounds with the very last one by itself."""
+    end = parts[-1]
+    if end.count == 1:
+        return parts
+    split = [Cut(end.first, end.count - 1, end.width), Cut(end.end - end.width, 1, end.width)]
+    return [*parts[:-1], *split]
+
+
+def along(f: Function, length: int, lanes: int, body: Callable[[Expr], None]) -> None:
+    """Write `body(i)` for i below `length`: in vectors, and the rest at once."""
+    whole, rest = divmod(length, lanes)
+    if whole:
+        with f.loop(whole) as i, f.loop(lanes, "vector") as j:
+            body(i * lanes + j)
+    if rest:
+        with f.loop(rest, "vector") as j:
+            body(j + whole * lanes)

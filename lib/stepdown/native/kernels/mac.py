@@ -1,0 +1,222 @@
+"""Sums of products over windows of an image whose channels lie last: the core of convolutions and matrix products.
+
+Some rows of the image are copied with their padding, in the type that the processor multiplies; over the copy, a block
+of positions × channels of sums stays in registers for the whole depth of the sum.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from stepdown.native.dots import Dot, packed
+from stepdown.native.kernels.band import Band
+from stepdown.native.kernels.base import Buffers
+from stepdown.native.kernels.image import Cut, Image, cuts, last_apart
+from stepdown.native.rescaling import Output, Scale
+from stepdown.native.tir import Expr, Function
+
+_REGISTERS = 16
+_MOST_POSITIONS, _MOST_VECTORS = 12, 4
+
+
+@dataclass(frozen=True)
+class Block:
+    """How the work is cut: rows and columns of results a copy, positions and vectors of sums in registers."""
+
+    rows: int
+    columns: int
+    positions: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is made of one copy: image, first row and column, and its size, rows × columns of results."""
+
+    batch: Expr
+    row: Expr
+    column: Expr
+    rows: int
+    columns: int
+
+
+class MacCode:
+    """The code of the sums over an image."""
+
+    def __init__(self, image: Image, dot: Dot, band: Band, scratch_bytes: int) -> None:
+        self.image, self.dot, self._band, self._limit = image, dot, band, scratch_bytes
+        self.depth = image.channels // image.group
+        self.out_depth = image.out_channels // image.group
+        self.vectors = -(-self.out_depth // dot.lanes)
+        """Vectors of channels of a group."""
+
+    # --- how it is cut
+
+    @cached_property
+    def run(self) -> int:
+        """Operands that lie in a row, over which a sum goes without a jump: a row of the window, or its channels."""
+        whole = self.image.group == 1 and self.image.dilations[1] == 1
+        return self.depth * self.image.kernel[1] if whole else self.depth
+
+    @property
+    def jumps(self) -> int:
+        """Columns of the window that are not part of one run."""
+        return self.image.kernel[1] * self.depth // self.run
+
+    @property
+    def steps(self) -> int:
+        """Steps of the dot product a run."""
+        return -(-self.run // self.dot.group)
+
+    @property
+    def vector_weights(self) -> int:
+        """Packed weights of one vector of channels."""
+        return self.image.kernel[0] * self.jumps * self.steps * self.dot.group * self.dot.lanes
+
+    @cached_property
+    def block(self) -> Block:
+        """How the work is cut: the registers so that a row of results costs least, the copy so that it fits."""
+        image, width = self.image, self.image.out_width
+        shapes = [
+            (self._cost(p, v), -p, v)
+            for v in range(1, min(_MOST_VECTORS, self.vectors) + 1)
+            for p in range(1, min(_MOST_POSITIONS, width) + 1)
+            if p * v + v + 1 <= _REGISTERS
+        ]
+        _, negative, vectors = min(shapes)
+        positions = -negative
+        if image.is_flat:
+            fitting = self._limit // self._band.pixel_bytes // positions * positions
+            return Block(1, min(width, max(positions, fitting)), positions, vectors)
+        fitting = sum(self._band.bytes(rows, width) <= self._limit for rows in range(1, image.out_height + 1))
+        rounds = -(-image.out_height // max(1, fitting))
+        return Block(-(-image.out_height // rounds), width, positions, vectors)
+
+    def _cost(self, positions: int, vectors: int) -> float:
+        """Return what a step costs over a row of results, rests included: products and sums, or loads."""
+        across = cuts(self.vectors, vectors)
+        places = cuts(self.image.out_width, positions)
+        return sum(
+            c.count * p.count * max(0.5 * c.width * p.width, 0.5 * (c.width + p.width)) + 0.1 * c.count * p.count
+            for c in across
+            for p in places
+        )
+
+    @property
+    def scratch(self) -> int:
+        """Elements of the copy, with room for the last step of the last run."""
+        return self._band.elements(self.block.rows, self.block.columns) + self.dot.group
+
+    # --- constants
+
+    def weights(self, w: np.ndarray) -> np.ndarray:
+        """Return w[O, C / group, KH, KW] packed: by group and block of channels, then as a sum goes."""
+        parts = []
+        for of_group in np.split(w, self.image.group):
+            runs = of_group.transpose(0, 2, 3, 1).reshape(len(of_group), -1, self.run)
+            filled = np.pad(runs, ((0, 0), (0, 0), (0, self.steps * self.dot.group - self.run)))
+            parts.append(packed(filled.reshape(len(of_group), -1), self.dot, self.block.vectors))
+        return np.concatenate(parts)
+
+    def by_channel(self, values: np.ndarray) -> np.ndarray:
+        """Return one value a channel, every group filled up to whole vectors."""
+        fill = self.vectors * self.dot.lanes - self.out_depth
+        return np.concatenate([np.pad(v, (0, fill), "edge") for v in np.split(values, self.image.group)])
+
+    # --- code
+
+    def write(self, f: Function, x: Any, y: Any, constants: Buffers, scale: Scale, output: Output) -> None:
+        """Write the loops over images, rows and groups."""
+        for tile in self._tiles(f):
+            self._band.write(f, x, constants["scratch"], (tile.batch, tile.row, tile.column), (tile.rows, tile.columns))
+            with f.loop(self.image.group) as group:
+                for part in last_apart(cuts(self.vectors, self.block.vectors)):
+                    with f.loop(part.count) as i:
+                        block = _Block(self, f, constants, tile, group, part, part.first + i * part.width)
+                        block.write(y, scale, output)
+
+    def _tiles(self, f: Function) -> Iterator[Tile]:
+        image, block = self.image, self.block
+        with f.loop(image.batch) as batch:
+            for down in cuts(image.out_height, block.rows):
+                with f.loop(down.count) as i:
+                    for across in cuts(image.out_width, block.columns):
+                        with f.loop(across.count) as j:
+                            row, column = down.first + i * down.width, across.first + j * across.width
+                            yield Tile(batch, row, column, down.width, across.width)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some vectors of channels of a group, at all positions of a tile; `vector` is the first."""
+
+    code: MacCode
+    f: Function
+    constants: Buffers
+    tile: Tile
+    group: Expr
+    part: Cut
+    vector: Expr
+
+    def write(self, y: Any, scale: Scale, output: Output) -> None:
+        """Write the loops over positions, and the sums and results of each."""
+        f, lanes = self.f, self.code.dot.lanes
+        for places in cuts(self.tile.columns, self.code.block.positions):
+            with f.loop(self.tile.rows) as row, f.loop(places.count) as i:
+                column = places.first + i * places.width
+                sums = f.local("int32", self.part.width * places.width * lanes)
+                self._start(sums, places.width)
+                self._sum(sums, places.width, row, column)
+                self._finish(sums, places.width, row, column, y, scale, output)
+
+    @property
+    def _channel(self) -> Expr:
+        """The first channel among those of all groups, filled up."""
+        return (self.group * self.code.vectors + self.vector) * self.code.dot.lanes
+
+    def _at(self, position: int, vector: int) -> int:
+        return (position * self.part.width + vector) * self.code.dot.lanes
+
+    def _start(self, sums: Any, positions: int) -> None:
+        lanes = self.code.dot.lanes
+        for v in range(self.part.width):
+            for p in range(positions):
+                with self.f.loop(lanes, "vector") as lane:
+                    self.f.store(sums, lane + self._at(p, v), self.constants["bias"][self._channel + v * lanes + lane])
+
+    def _sum(self, sums: Any, positions: int, row: Expr, column: Expr) -> None:
+        """Write the loops over the window and the runs of its rows."""
+        code, f, image, dot = self.code, self.f, self.code.image, self.code.dot
+        line = image.band(self.tile.columns, 1) * image.channels
+        across = image.moves[1] * image.channels
+        first = (self.group * code.vectors + self.vector) * code.vector_weights
+        origin = row * (image.moves[0] * line) + column * across + self.group * code.depth
+        with f.loop(image.kernel[0]) as kh, f.loop(code.jumps) as kw, f.loop(code.steps) as k:
+            step = (kh * code.jumps + kw) * code.steps + k
+            packed_at = first + step * (dot.group * dot.lanes * self.part.width)
+            weights = [
+                dot.weights(f, self.constants["weights"], packed_at + v * (dot.group * dot.lanes))
+                for v in range(self.part.width)
+            ]
+            start = origin + kh * (image.dilations[0] * line) + kw * (image.dilations[1] * image.channels)
+            for p in range(positions):
+                operands = dot.operands(f, self.constants["scratch"], start + k * dot.group + p * across)
+                for v, weight in enumerate(weights):
+                    dot.add(f, sums, self._at(p, v), operands, weight)
+
+    def _finish(self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, scale: Scale, output: Output) -> None:
+        """Scale the sums and store them; the last vector of a group may have fewer channels than lanes."""
+        code, f, image, lanes = self.code, self.f, self.code.image, self.code.dot.lanes
+        pixel = (self.tile.batch * image.out_height + self.tile.row + row) * image.out_width + self.tile.column + column
+        for v in range(self.part.width):
+            ends = self.part.end == code.vectors and self.part.count == 1 and v == self.part.width - 1
+            used = code.out_depth - (code.vectors - 1) * lanes if ends else lanes
+            for p in range(positions):
+                target = (pixel + p) * image.out_channels + self.group * code.out_depth + (self.vector + v) * lanes
+                with f.loop(used, "vector") as lane:
+                    parts = scale.values(self.constants, self._channel + v * lanes + lane)
+                    scaled = scale.apply(sums[lane + self._at(p, v)], parts)
+                    f.store(y, target + lane, output.stored(scaled, scale.wide))

@@ -1,0 +1,109 @@
+"""What a kernel must know of the processor that it is written for, as LLVM knows it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stepdown.chips import Chip
+from stepdown.errors import InputError
+
+_REGISTER_BYTES = (
+    ("avx512bw", 64), ("avx2", 32), ("sse2", 16), ("neon", 16), ("v", 16),
+)  # fmt: skip
+"""The widest vector registers by feature, the first that a processor has."""
+_DOTS = (
+    ("avx512vnni", "quads_u8"), ("avx2", "pairs"), ("sse2", "pairs"),
+)  # fmt: skip
+"""By feature, the instruction that sums products of neighbouring integers."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A processor: its name for LLVM, and what its chip says of memory."""
+
+    triple: str
+    processor: str
+    features: tuple[str, ...] = ()
+    abi: str = ""
+    scratch_bytes: int = 1 << 16
+    language: str = "llvm"
+
+    @cached_property
+    def target(self) -> Any:
+        """TVM's target."""
+        from tvm.target import Target
+
+        if self.language == "c":
+            return Target({"kind": "c"})
+        described: dict[str, Any] = {"kind": "llvm", "mtriple": self.triple, "mcpu": self.processor}
+        if self.features:
+            described["mattr"] = list(self.features)
+        if self.abi:
+            described["mfloat-abi"] = self.abi
+        return Target(described)
+
+    @property
+    def is_c(self) -> bool:
+        """Whether the code is C, where loops are left to the compiler."""
+        return self.language == "c"
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The features that the processor has, in LLVM's words."""
+        if self.is_c:
+            return frozenset()
+        from tvm.target.codegen import target_has_features
+
+        own = next((names for begin, names in _FAMILIES.items() if self.triple.startswith(begin)), ())
+        return frozenset(name for name in own if target_has_features(name, self.target))
+
+    @property
+    def register_bytes(self) -> int:
+        """Bytes of a vector register; of an element where there are none. C compilers make vectors of such loops."""
+        if self.is_c:
+            return _C_LOOP_BYTES
+        return next((size for name, size in _REGISTER_BYTES if name in self._known), 4)
+
+    @property
+    def lanes(self) -> int:
+        """32-bit elements of a vector register."""
+        return self.register_bytes // 4
+
+    @property
+    def dot(self) -> str:
+        """How products of integers are summed: `plain`, or the kind of instruction that does it (see `dots`)."""
+        return next((kind for name, kind in _DOTS if name in self._known), "plain")
+
+
+_C_LOOP_BYTES = 32
+
+_FAMILIES = {"x86": ("avx512bw", "avx512vnni", "avx2", "sse2"), "aarch": ("neon",), "riscv": ("v",)}
+"""By how a triple begins, the features that may be asked for."""
+
+
+def machine_of(chip: Chip, processor: str = "", features: str = "") -> Machine:
+    """Return the processor of a chip; `processor` takes the place of its own, as `-mcpu` of a compiler.
+
+    Raises:
+        InputError: LLVM does not know the processor.
+    """
+    own = tuple(features.split(",")) if features else chip.features
+    machine = Machine(
+        chip.triple, processor or chip.processor, own, chip.float_abi, chip.scratch_bytes,
+        "c" if chip.kind == "c" else "llvm",
+    )  # fmt: skip
+    if not machine.is_c:
+        _check(machine)
+    return machine
+
+
+def _check(machine: Machine) -> None:
+    from tvm.target import Target, codegen
+
+    triple = Target({"kind": "llvm", "mtriple": machine.triple})
+    known = [str(name) for name in codegen.llvm_get_cpu_archlist(triple)]
+    if machine.processor not in known:
+        from stepdown.files.npz import closest
+
+        hint = closest(machine.processor, known)
+        raise InputError(f"LLVM knows no processor '{machine.processor}' of {machine.triple}", "--codegen", hint)

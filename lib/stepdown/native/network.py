@@ -1,0 +1,176 @@
+"""A lowered network as calls of kernels: which, on which tensors, in which order; aliases cost nothing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from stepdown.dialects.op import TensorOp, value_name
+from stepdown.dialects.program import Program
+from stepdown.dialects.types import shape_of
+from stepdown.errors import UnsupportedModel
+from stepdown.native.kernels.base import Kernel, kernel_of, tensor_of
+from stepdown.native.kernels.reorder import Reordering
+from stepdown.native.layouts import transposed
+from stepdown.native.machine import Machine
+from stepdown.native.tensors import Order, Tensor, logical, same_bytes
+from stepdown.npu.weights import held_weight
+
+_VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+
+
+@dataclass(eq=False)
+class Place:
+    """Memory that one or several tensors of the program share; a network input or output is the caller's."""
+
+    bytes: int
+    role: str = "inner"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A value: how it lies, and in which memory."""
+
+    tensor: Tensor
+    place: Place
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of a kernel."""
+
+    kernel: Kernel | Reordering
+    inputs: tuple[Place, ...]
+    results: tuple[Place, ...]
+    name: str
+
+
+@dataclass
+class Network:
+    """Calls in order, and where each named tensor lies."""
+
+    calls: list[Call] = field(default_factory=list)
+    tensors: dict[str, tuple[SSAValue, Held]] = field(default_factory=dict)
+    inputs: list[Place] = field(default_factory=list)
+    outputs: list[Place] = field(default_factory=list)
+
+
+def network_of(program: Program, machine: Machine) -> Network:
+    """Return a lowered program as calls.
+
+    Raises:
+        UnsupportedModel: ops have no code; names them all.
+    """
+    maker = _Maker(program, machine)
+    for op in program.ops:
+        maker.add(op)
+    return maker.finish()
+
+
+class _Maker:
+    def __init__(self, program: Program, machine: Machine) -> None:
+        self._program, self._machine = program, machine
+        self._network = Network()
+        self._weights: dict[SSAValue, np.ndarray] = {}
+        self._held: dict[SSAValue, Held] = {}
+        self._copies: dict[tuple[SSAValue, Order], Held] = {}
+        self._refused: list[str] = []
+
+    def add(self, op: TensorOp) -> None:
+        """Append the calls of an op, or note why there are none."""
+        name = op.name.split(".")[1]
+        if name == "Weight":
+            self._weights[op.results[0]] = self._weight(op)
+        elif name == "Input":
+            self._input(op)
+        elif name == "Transpose":
+            self._transpose(op)
+        elif name in _VIEWS:
+            self._view(op)
+        elif name != "None":
+            self._computed(op)
+
+    def finish(self) -> Network:
+        """Return the network, its outputs in the order of the program."""
+        if self._refused:
+            raise UnsupportedModel("; ".join(self._refused), self._program.path)
+        for value in self._program.results:
+            self._network.outputs.append(self._output(value))
+        return self._network
+
+    def _weight(self, op: TensorOp) -> np.ndarray:
+        return held_weight(self._program, op)
+
+    def _input(self, op: TensorOp) -> None:
+        value = op.results[0]
+        tensor = tensor_of(value, logical(len(shape_of(value))))
+        self._hold(value, Held(tensor, Place(tensor.bytes, "input")))
+        self._network.inputs.append(self._held[value].place)
+
+    def _transpose(self, op: TensorOp) -> None:
+        """Let the result lie where the operand does: only the names of its dimensions change."""
+        value, held = op.results[0], self._operand(op.operands[0])
+        order = transposed(held.tensor.order, op.order)  # type: ignore[attr-defined]
+        self._hold(value, Held(tensor_of(value, order), held.place))
+
+    def _view(self, op: TensorOp) -> None:
+        """Let the result lie where the operand does, in its order of the program."""
+        value, source = op.results[0], op.operands[0]
+        held = self._in_order(source, logical(len(shape_of(source))))
+        self._hold(value, Held(tensor_of(value, logical(len(shape_of(value)))), held.place))
+
+    def _computed(self, op: TensorOp) -> None:
+        try:
+            kernel = kernel_of(op, self._weights, self._machine)
+        except UnsupportedModel as error:
+            self._refused.append(str(error))
+            for value in op.results:
+                tensor = tensor_of(value, logical(len(shape_of(value))))
+                self._hold(value, Held(tensor, Place(tensor.bytes)))
+            return
+        found = [self._operand(v).tensor.order for v in kernel.inputs]
+        wanted, results = kernel.wanted(found)
+        inputs = [self._in_order(v, order) for v, order in zip(kernel.inputs, wanted, strict=True)]
+        kernel.place([held.tensor.order for held in inputs], results)
+        places = []
+        for value, tensor in zip(op.results, kernel.results, strict=True):
+            self._hold(value, Held(tensor, Place(tensor.bytes)))
+            places.append(self._held[value].place)
+        self._call(kernel, [held.place for held in inputs], places, op.tensor_name)
+
+    def _call(self, kernel: Any, inputs: list[Place], results: list[Place], name: str) -> None:
+        self._network.calls.append(Call(kernel, tuple(inputs), tuple(results), name))
+
+    def _hold(self, value: SSAValue, held: Held) -> None:
+        self._held[value] = held
+        self._network.tensors[value_name(value)] = value, held
+
+    def _operand(self, value: SSAValue) -> Held:
+        """Return where a value lies; a constant that is read as a tensor has no place."""
+        if value not in self._held:
+            raise UnsupportedModel(f"constant '{value_name(value)}' is moved at run time", self._program.path)
+        return self._held[value]
+
+    def _in_order(self, value: SSAValue, order: Order) -> Held:
+        """Return a value in an order, reordered once where it lies otherwise."""
+        held = self._operand(value)
+        if same_bytes(held.tensor.shape, held.tensor.order, order):
+            return Held(tensor_of(value, order), held.place)
+        if (value, order) not in self._copies:
+            self._copies[value, order] = self._reordered(value, held, order, "inner")
+        return self._copies[value, order]
+
+    def _reordered(self, value: SSAValue, held: Held, order: Order, role: str) -> Held:
+        made = Held(tensor_of(value, order), Place(held.tensor.bytes, role))
+        self._call(Reordering(held.tensor, made.tensor, self._machine), [held.place], [made.place], value_name(value))
+        return made
+
+    def _output(self, value: SSAValue) -> Place:
+        """Return the caller's memory for an output: that of the value itself, or of a copy in the program's order."""
+        held, order = self._operand(value), logical(len(shape_of(value)))
+        in_order = same_bytes(held.tensor.shape, held.tensor.order, order)
+        if not in_order or held.place.role == "input":
+            return self._reordered(value, held, order, "output").place
+        held.place.role = "output"
+        return held.place

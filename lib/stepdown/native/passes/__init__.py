@@ -1,0 +1,1 @@
+"""Passes that end at machine code."""

@@ -1,0 +1,130 @@
+"""Rescaling in TIR, as `numerics.rescale` defines it.
+
+Where a bound on the sum proves that nothing is lost, only the high half of the 64-bit product is made, and the rest of
+the shift is done on 32 bits, of which a vector register holds twice as many: of a shift ≥ 33 both the half that is
+added and the shifted-out part below it are multiples of 2^32, so the low half never decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stepdown.errors import UnsupportedModel
+from stepdown.native.tir import Expr, cast, clamp, const, select
+from stepdown.numerics.rescale import MAX_SHIFT
+
+_HIGH = 33
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a result is stored: its type, zero point and bounds."""
+
+    dtype: str
+    zero_point: int
+    bounds: tuple[int, int]
+
+    def stored(self, scaled: Expr, wide: str = "int32") -> Expr:
+        """Return saturate(scaled + zero point); no addition leaves the type, whatever `scaled` is."""
+        low, high = (bound - self.zero_point for bound in self.bounds)
+        kept = cast("int32", clamp(scaled, low, high, wide))
+        return cast(self.dtype, kept + self.zero_point if self.zero_point else kept)
+
+
+class Scale:
+    """A multiplication by multiplier / 2^shift, one for all or one a channel.
+
+    `bound` is at least |sum|. The constants of channels are arrays of the kernel, found by name in `parts`.
+    """
+
+    def __init__(self, multiplier: Any, shift: Any, rounding: str, bound: int) -> None:
+        self._multiplier = np.atleast_1d(np.asarray(multiplier))
+        self._shift = np.atleast_1d(np.asarray(shift if shift is not None else 0)).astype(np.int64)
+        self._rounding, self._bound = rounding, bound
+        make = {"single": self._single, "double": self._double, "away": self._away}.get(rounding)
+        if make is None:
+            raise UnsupportedModel(f"rounding '{rounding}' has no code for CPUs")
+        self.wide = "int32"
+        self._lift = 0
+        self.parts: dict[str, np.ndarray] = {}
+        make()
+
+    def _single(self) -> None:
+        shift = np.where(self._multiplier == 0, MAX_SHIFT, self._shift)
+        self._lift = max(0, _HIGH - int(shift.min()))
+        shift = np.where(self._multiplier == 0, _HIGH, shift + self._lift)
+        if self._bound << self._lift >= 1 << 31 or shift.max() > 63:
+            self.wide, self._lift = "int64", 0
+            self.parts = {"multiplier": _i32(self._multiplier), "shift": _i32(self._shift)}
+            return
+        self.parts = {
+            "multiplier": _i32(self._multiplier), "half": _i32(1 << (shift - _HIGH)), "shift": _i32(shift - _HIGH + 1),
+        }  # fmt: skip
+
+    def _double(self) -> None:
+        left, right = np.maximum(31 - self._shift, 0), np.maximum(self._shift - 31, 0)
+        if self._bound >= 1 << 30 or right.max() > 30:
+            self.wide = "int64"
+        self.parts = {"multiplier": _i32(self._multiplier), "half": _i32((1 << right) >> 1), "shift": _i32(right)}
+        if left.any():
+            self.parts["left"] = _i32(left)
+        if not right.all():
+            self.parts["sign"] = -_i32(right > 0)
+
+    def _away(self) -> None:
+        self.wide = "float64"
+        self.parts = {"multiplier": self._multiplier.astype(np.float64)}
+
+    def constants(self, size: int) -> dict[str, np.ndarray]:
+        """Return the arrays of the channels, each filled up to `size`; none where there is one scale for all."""
+        if self._multiplier.size == 1:
+            return {}
+        return {name: np.pad(values, (0, size - values.size), "edge") for name, values in self.parts.items()}
+
+    def values(self, buffers: Mapping[str, Any], index: Expr) -> dict[str, Expr]:
+        """Return each part: of the channels at `index`, or the one that all share."""
+        if self._multiplier.size > 1:
+            return {name: buffers[name][index] for name in self.parts}
+        return {name: const(values[0].item(), str(values.dtype)) for name, values in self.parts.items()}
+
+    def apply(self, total: Expr, parts: Mapping[str, Expr]) -> Expr:
+        """Return the scaled sum (int32) in the type `wide`."""
+        if self._rounding == "away":
+            return _rounded_away(cast("float64", total) * parts["multiplier"])
+        if self._rounding == "double":
+            return self._apply_double(total, parts)
+        if self.wide == "int64":
+            shift = cast("int64", parts["shift"])
+            half = const(1, "int64") << (shift - 1)
+            return (cast("int64", total) * cast("int64", parts["multiplier"]) + half) >> shift
+        lifted = total << self._lift if self._lift else total
+        high = cast("int32", (cast("int64", lifted) * cast("int64", parts["multiplier"])) >> const(32, "int64"))
+        return (high + parts["half"]) >> parts["shift"]
+
+    def _apply_double(self, total: Expr, parts: Mapping[str, Expr]) -> Expr:
+        lifted = total << parts["left"] if "left" in parts else total
+        product = cast("int64", lifted) * cast("int64", parts["multiplier"]) + const(1 << 30, "int64")
+        high = cast(self.wide, product >> const(31, "int64"))
+        sign = high >> const(63 if self.wide == "int64" else 31, self.wide)
+        if "sign" in parts:
+            sign = sign & cast(self.wide, parts["sign"])
+        return (high + sign + cast(self.wide, parts["half"])) >> cast(self.wide, parts["shift"])
+
+
+def _rounded_away(value: Expr) -> Expr:
+    """Return a float64 rounded to nearest, halves away from zero."""
+    from stepdown.native.tir import clamp as kept
+
+    near = kept(value, -(2.0**31), 2.0**31 - 1, "float64")
+    whole = cast("float64", cast("int32", near))
+    rest = near - whole
+    zero = const(0.0, "float64")
+    up = select(rest >= const(0.5, "float64"), const(1.0, "float64"), zero)
+    down = select(rest <= const(-0.5, "float64"), const(1.0, "float64"), zero)
+    return whole + (up - down)
+
+
+def _i32(values: Any) -> np.ndarray:
+    return np.asarray(values).astype(np.int32)

@@ -1,0 +1,201 @@
+"""Writing functions in TIR: loops and stores in the order of the source, buffers as flat arrays.
+
+    f = Function("twice")
+    x, y = f.argument("x", "int8", 64), f.argument("y", "int8", 64)
+    with f.loop(64, "vector") as i:
+        f.store(y, i, x[i] + x[i])
+    f.finish()
+
+Only this file, `build` and `machine` know TVM; it is imported when the first function is written.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from stepdown.errors import UnsupportedModel
+
+Expr = Any
+"""A TIR expression; arithmetic and comparison operators make new ones, and Python integers mix in."""
+
+_KINDS = {"serial": "SERIAL", "vector": "VECTORIZED", "unroll": "UNROLLED"}
+
+
+def tirx() -> Any:
+    """Return TVM's module of TIR.
+
+    Raises:
+        UnsupportedModel: TVM is not installed.
+    """
+    try:
+        from tvm import tirx as module
+    except ImportError:
+        raise UnsupportedModel(
+            "code for CPUs needs TVM, which is not installed", fix="bash build.sh --native"
+        ) from None
+    return module
+
+
+class Function:
+    """A function being written: arguments first, then statements where the `with` blocks stand."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._tir = tirx()
+        self._parameters: list[Any] = []
+        self._declared: list[Any] = []
+        self._blocks: list[list[Any]] = [[]]
+        self._count = 0
+
+    def argument(self, name: str, dtype: str, elements: int) -> Any:
+        """Add a pointer argument and return its buffer."""
+        from tvm.ir import PointerType, PrimType
+
+        pointer = self._tir.Var(name, PointerType(PrimType(dtype)))
+        buffer = self._tir.decl_buffer((max(1, elements),), dtype, f"{name}_", data=pointer)
+        self._parameters.append(pointer)
+        self._declared.append(self._tir.DeclBuffer(buffer, data=pointer))
+        return buffer
+
+    def local(self, dtype: str, elements: int) -> Any:
+        """Return a buffer on the stack, for registers where all its indices are constants."""
+        buffer = self._tir.decl_buffer((elements,), dtype, self._name("t"))
+        self._add(self._tir.AllocBuffer(buffer))
+        return buffer
+
+    @contextmanager
+    def loop(self, extent: int, kind: str = "serial") -> Iterator[Expr]:
+        """Write a loop around what follows; yields its counter. One round needs no loop."""
+        if extent == 1:
+            yield self._tir.const(0, "int32")
+            return
+        counter = self._tir.Var(self._name("i"), "int32")
+        with self._block() as body:
+            yield counter
+        self._add(self._tir.For(counter, 0, extent, self._tir.ForKind[_KINDS[kind]], self._sequence(body)))
+
+    @contextmanager
+    def when(self, condition: Expr) -> Iterator[None]:
+        """Write what follows under a condition."""
+        with self._block() as body:
+            yield
+        self._add(self._tir.IfThenElse(condition, self._sequence(body), None))
+
+    def either(self, condition: Expr, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        """Write what `yes` writes under a condition, and what `no` writes where it does not hold."""
+        with self._block() as then:
+            yes()
+        with self._block() as otherwise:
+            no()
+        self._add(self._tir.IfThenElse(condition, self._sequence(then), self._sequence(otherwise)))
+
+    def store(self, buffer: Any, index: Expr, value: Expr) -> None:
+        """Store a value; a vector one at an index made by `span`."""
+        self._add(self._tir.BufferStore(buffer, value, [index]))
+
+    def let(self, value: Expr) -> Expr:
+        """Compute a value once and return its name."""
+        variable = self._tir.Var(self._name("v"), value.dtype if hasattr(value, "dtype") else str(value.ty))
+        self._add(self._tir.Bind(variable, value))
+        return variable
+
+    def call(self, function: str, arguments: Sequence[Expr]) -> None:
+        """Call another function of the program."""
+        self._add(self._tir.Evaluate(self._tir.call_extern("int32", function, *arguments)))
+
+    def finish(self) -> Any:
+        """Return the function."""
+        (body,) = self._blocks
+        made = self._tir.PrimFunc(self._parameters, self._sequence([*self._declared, *body]))
+        return made.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
+
+    def _name(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}{self._count}"
+
+    def _add(self, statement: Any) -> None:
+        self._blocks[-1].append(statement)
+
+    def _sequence(self, statements: list[Any]) -> Any:
+        if not statements:
+            return self._tir.Evaluate(0)
+        return statements[0] if len(statements) == 1 else self._tir.SeqStmt(statements)
+
+    @contextmanager
+    def _block(self) -> Iterator[list[Any]]:
+        self._blocks.append([])
+        body = self._blocks[-1]
+        yield body
+        self._blocks.pop()
+
+
+def structural_hash(function: Any) -> int:
+    """Return a number that functions of the same code share."""
+    import tvm_ffi
+
+    return int(tvm_ffi.structural_hash(function))
+
+
+def same_code(a: Any, b: Any) -> bool:
+    """Tell whether two functions do the same, whatever their names are called."""
+    import tvm_ffi
+
+    return bool(tvm_ffi.structural_equal(a, b))
+
+
+# --- expressions
+
+
+def const(value: float, dtype: str = "int32") -> Expr:
+    """Return a constant."""
+    return tirx().const(value, dtype)
+
+
+def cast(dtype: str, value: Expr) -> Expr:
+    """Return a value in another type; integers that do not fit wrap."""
+    return tirx().Cast(dtype, value)
+
+
+def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
+    """Return one of two values, of which both are computed."""
+    return tirx().Select(condition, yes, no)
+
+
+def smallest(a: Expr, b: Expr) -> Expr:
+    """Return the smaller value."""
+    return tirx().min(a, b)
+
+
+def largest(a: Expr, b: Expr) -> Expr:
+    """Return the larger value."""
+    return tirx().max(a, b)
+
+
+def clamp(value: Expr, low: float, high: float, dtype: str = "int32") -> Expr:
+    """Return a value kept between two constants."""
+    return largest(smallest(value, const(high, dtype)), const(low, dtype))
+
+
+def span(start: Expr, lanes: int) -> Expr:
+    """Return the index of `lanes` neighbouring elements, or `start` itself for one."""
+    return tirx().Ramp(start, 1, lanes) if lanes > 1 else start
+
+
+def repeat(value: Expr, lanes: int) -> Expr:
+    """Return a vector of one value."""
+    return tirx().Broadcast(value, lanes) if lanes > 1 else value
+
+
+def bits(dtype: str, value: Expr) -> Expr:
+    """Return the bits of a value as another type of the same width."""
+    return tirx().reinterpret(dtype, value)
+
+
+def llvm(dtype: str, intrinsic: str, *arguments: Expr) -> Expr:
+    """Return the result of an LLVM intrinsic without side effects."""
+    return tirx().call_llvm_pure_intrin(dtype, intrinsic, *arguments)
+
+
+def address(buffer: Any, index: Expr = 0) -> Expr:
+    """Return the address of an element."""
+    return tirx().address_of(buffer[index])
