@@ -1,5 +1,6 @@
 """codegen: from a lowered module to a model file."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -37,7 +38,19 @@ class Codegen(Pass):
         if not self.model_file.endswith(".bmodel"):
             raise InputError(f"'{self.model_file}' is no name of a model file", "--codegen", "end it in .bmodel")
         chip = npu_of(program, self.chip, (State.TPU_LOWERED, State.TPU_ADDRESSED))
-        write_model_file(self.model_file, model_of(program, chip))
+        made = model_of(program, chip)
+        write_model_file(self.model_file, made)
+        print(
+            f"{_summary(made)}: wrote {self.model_file}; next: model_runner.py --model {self.model_file} …",
+            file=sys.stderr,
+        )
+
+
+def _summary(model: ModelFile) -> str:
+    """Return how many commands and subnets a file has."""
+    (stage,) = model.networks[0].stages
+    counts = ", ".join(f"{stream.commands} {stream.engine}" for stream in stage.streams)
+    return f"{counts or 'no'} commands in {len(stage.subnets)} subnet{'s' * (len(stage.subnets) != 1)}"
 
 
 def model_of(program: Program, chip: Chip) -> ModelFile:
