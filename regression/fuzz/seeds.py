@@ -7,6 +7,7 @@ import io
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 REGRESSION = Path(__file__).resolve().parents[1]
@@ -19,11 +20,16 @@ from formats.tflite import tflite_models  # noqa: E402
 from model.model_files import small_model  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from stepdown.chips import load_chip  # noqa: E402
 from stepdown.cli import model_transform  # noqa: E402
+from stepdown.dialects.program import Program, Weights  # noqa: E402
+from stepdown.dialects.text import parse_module  # noqa: E402
 from stepdown.files.npz import NpzMetadata, TensorInfo, write_npz  # noqa: E402
 from stepdown.model import write_model_file  # noqa: E402
 from stepdown.model.combine import combine  # noqa: E402
 from stepdown.model.strip import strip  # noqa: E402
+from stepdown.npu.passes.codegen import model_of  # noqa: E402
+from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu  # noqa: E402
 
 CORPUS = Path(__file__).parent / "corpus"
 Array = np.ndarray
@@ -249,6 +255,28 @@ def write_model_files() -> None:
     write_model_file(_file("model_file", "stripped.bmodel"), strip(several))
 
 
+COMMANDS = """
+module @net attributes {module.state = "TOP_F32"} {
+  func.func @main(%x: tensor<1x6x8x8xf32> loc("x")) -> tensor<1x6x4x8xf32> {
+    %0 = "top.Input"(%x) : (tensor<1x6x8x8xf32>) -> tensor<1x6x8x8xf32> loc("x")
+    %1 = "top.MaxPool"(%0) {ceil_mode = false, dilations = array<i64: 1, 1>, kernel_shape = array<i64: 3, 3>,
+        pads = array<i64: 1, 1, 1, 1>, strides = array<i64: 2, 1>}
+        : (tensor<1x6x8x8xf32>) -> tensor<1x6x4x8xf32> loc("p_MaxPool")
+    %2 = "top.Add"(%1, %1) : (tensor<1x6x4x8xf32>, tensor<1x6x4x8xf32>) -> tensor<1x6x4x8xf32> loc("y_Add")
+    func.return %2 : tensor<1x6x4x8xf32>
+  }
+}
+"""
+
+
+def write_commands() -> None:
+    """Write the model file of a small network on a chip of four lanes and little memory: its commands can run."""
+    program = Program(parse_module(COMMANDS), Weights(), "net.mlir")
+    ConvertTopToTpu(mode="F16", chip="bm1684x").run(program)
+    chip = replace(load_chip("bm1684x"), lanes=4, local_bytes=1024, banks=16)
+    write_model_file(_file("bmodel_dis", "net.bmodel"), model_of(program, chip))
+
+
 TEXTS = {
     ("table", "plain"): "# made by hand\n# name threshold min max\nx 1.5 -1.25 1.5\nconv_Conv 3e-2 -0.03 .02\n",
     ("table", "names"): '"# odd\\u0020name" 1 0 1\ntwo words 2 -2 2\n',
@@ -283,6 +311,7 @@ if __name__ == "__main__":
         write_modules,
         write_npz_files,
         write_model_files,
+        write_commands,
         write_texts,
     ):
         write()
