@@ -5,6 +5,7 @@ in `corpus/<name>.beside/`.
 """
 
 import contextlib
+import json
 import os
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
@@ -34,6 +35,14 @@ from stepdown.formats.caffe.schema import blobs_class
 from stepdown.formats.onnx import binding, versions
 from stepdown.model import read_model_file, write_model_file
 from stepdown.model.strip import strip
+from stepdown.perf import account_of
+from stepdown.perf.memory_map import memory_map
+from stepdown.perf.roofline import roofline
+from stepdown.perf.tables import text_lines
+from stepdown.perf.totals import totals_of
+from stepdown.perf.trace import write_trace
+from stepdown.perf.trace_reader import read_trace
+from stepdown.perf.trace_report import GROUPINGS, compare_json, compare_lines, report_json, report_lines
 from stepdown.sim.assembly import assembled
 from stepdown.transforms.convert_top_to_tpu import read_qtable
 from stepdown.transforms.import_calibration_table import read_table
@@ -141,6 +150,24 @@ def _disassemble(path: Path, folder: Path) -> None:
             assert all(bytes(again.sections[s.section]) == made.model.sections[streams[s.engine]] for s in same.streams)
 
 
+def _profile(path: Path, folder: Path) -> None:
+    """Say what a model file takes in every way; its ops take all of the time."""
+    totals = totals_of(account_of(path))
+    memory_map(totals).write_svg(folder / "memory.svg")
+    roofline(totals).write_svg(folder / "roofline.svg")
+    assert "predicted" in "\n".join(text_lines(totals))
+    write_trace(folder / "trace.json", totals.account)
+    if totals.account.works:
+        assert len(read_trace(folder / "trace.json").slices) == len(totals.account.works)
+
+
+def _read_trace(path: Path, folder: Path) -> None:
+    trace = read_trace(path)
+    assert list(report_lines(trace, GROUPINGS, 3))
+    assert list(compare_lines(trace, trace, GROUPINGS, 3))
+    json.dumps([report_json(trace, GROUPINGS), compare_json(trace, trace, GROUPINGS)], allow_nan=False)
+
+
 _SMALL = """module {
   func.func @main(%0: tensor<1x4xf32> loc("x")) -> tensor<1x4xf32> {
     %1 = "top.Input"(%0) : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("x")
@@ -177,6 +204,10 @@ _CAFFE_WORDS: Sequence[str] = (
     "num_output", "pool", "MAX", "AVE", "dim", "axis", "shape", "input_param", "include", "phase", "TEST", "TRAIN",
     "true", "{", "}", ":",
 )  # fmt: skip
+_TRACE_WORDS = (
+    "ts", "dur", "pid", "tid", "ph", "name", "args", "op_name", "cat", "parts", "cycles", "elapsed_cycles", "tensor",
+    "macs", "bytes", "traceEvents", "thread_name", "null", "true", "1e999", "NaN", "-1", "[", "]", "{}", '""',
+)  # fmt: skip
 _PATHS = ("a.jpg", "#", "../../..", "/dev/null", "/proc")
 
 _ROWS = (
@@ -193,6 +224,8 @@ _ROWS = (
     Target("npz", ".npz", _read_npz, mutate_npz),
     Target("model_file", ".bmodel", _read_bmodel, mutate_model_file),
     Target("bmodel_dis", ".bmodel", _disassemble, mutate_model_file),
+    Target("profile", ".bmodel", _profile, mutate_model_file),
+    Target("trace", ".json", _read_trace, text_mutator(*_TRACE_WORDS)),
     Target("table", "", lambda path, _: read_table(path), text_mutator("conv", "relu", "1e39", "-0.0", "inf", "nan")),
     Target("qtable", "", _read_qtable, text_mutator("INT8", "F32", "BF16", "F4", "relu_Relu", "#")),
     Target("labels", ".txt", lambda path, _: read_labels(path), text_mutator("cat", "dog")),
