@@ -46,6 +46,7 @@ class Chip:
     accumulator_banks: int = 0
     requantized_per_cycle: int = 0
     macs_per_cycle: Mapping[str, int] = field(default_factory=dict)
+    packs_kernel: bool = False
     sustained_percent: int = 0
     clock_hz: int = 0
     bank_ports: int = 0

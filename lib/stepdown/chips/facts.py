@@ -136,6 +136,9 @@ FACTS: dict[str, Fact] = {
     "accumulator_banks": Number("banks of the accumulator", (SYSTOLIC,), power_of_two=True),
     "requantized_per_cycle": Number("sums brought to the output scale in a cycle", (SYSTOLIC,)),
     "macs_per_cycle": Rates("peak multiply-accumulates of the engine in a cycle, by mode", _ACCELERATORS),
+    "packs_kernel": Flag(
+        "whether elements of a convolution's kernel share a vector where its input channels do not fill one", (LANES,)
+    ),
     "sustained_percent": Number(
         "share of the peak that the lanes keep up in convolutions, because operands are not always there", (LANES,)
     ),

@@ -107,11 +107,17 @@ def _lanes(command: Multiply, chip: Chip, memory: LocalMemory) -> dict[str, int]
         return _sustained(planes * -(-positions // vector) * taps, chip)
     rate = max(1, chip.macs_per_cycle[_MODES[command.input.type]] // chip.lanes)
     at_once = max(1, rate // vector)
-    steps = -(-command.weights.shape[2] // min(vector, rate)) * taps
+    steps = _steps(command.weights.shape[2], taps, min(vector, rate), chip.packs_kernel)
     written = planes * -(-positions * command.output.element_bytes // chip.vector_bytes)
     shared = conflicts(command, memory, chip.bank_ports) - 1
     work = _sustained(planes * -(-positions // at_once) * steps, chip)
     return {**work, "bank_conflict": shared * written}
+
+
+def _steps(channels: int, taps: int, vector: int, packs: bool) -> int:
+    """Return the vectors that a sum is made of: of channels at one element of the kernel, or at some where few fit."""
+    packed = vector // channels if packs and channels < vector else 1
+    return -(-channels // vector) * -(-taps // packed)
 
 
 def _sustained(cycles: int, chip: Chip) -> dict[str, int]:

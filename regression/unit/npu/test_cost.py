@@ -32,6 +32,16 @@ def test_a_convolution_on_lanes() -> None:
     assert price.cycles == 40 + 1764 * 100 // LANES.sustained_percent
 
 
+def test_few_channels_share_a_vector_with_elements_of_the_kernel() -> None:
+    stem = Conv(
+        input=local((1, 3, 18, 18)), weights=local((1, 64, 3, 49), BANK), output=local((1, 64, 12, 12), 2 * BANK),
+        kernel=(7, 7), record="fixed", parameters=3 * BANK,
+    )  # fmt: skip
+    # 21 elements of 3 channels fill 63 of 64 places: 49 elements take three vectors.
+    assert cost(stem, LANES).parts["matmul"] == 12 * 12 // 4 * 3
+    assert cost(stem, replace(LANES, packs_kernel=False)).parts["matmul"] == 12 * 12 // 4 * 49
+
+
 def test_halves_take_as_long_as_their_rate_says() -> None:
     wide = conv()
     halves = replace(
