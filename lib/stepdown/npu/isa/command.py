@@ -31,7 +31,7 @@ class Command(Record):
     wait: tuple[int, int, int] = number(
         "u32", "commands", "it starts after so many commands of compute, dma, dma2 have ended", (0, 0, 0), count=3
     )
-    layer: int = number("u32", "", "the number of its op in the model file's table of source locations", 0)
+    layer: int = number("u32", "", "the number of its op, as ops first come in the model file's steps", 0)
 
     def check(self) -> None:
         """Check all constraints of the tensors and of the command.
