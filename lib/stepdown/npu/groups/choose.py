@@ -30,9 +30,6 @@ class Chosen:
     cycles: float
 
 
-_UNKNOWN = Chosen(Group(()), Parts(), 0.0)
-
-
 def choose(layers: Sequence[Layer], chip: Chip, longest: int = LONGEST) -> list[Chosen]:
     """Return the groups of a run of layers, in order; none has more than `longest`.
 
@@ -107,8 +104,9 @@ class _Choice:
 
     def _is_hopeless(self, begin: int, end: int) -> bool:
         """Tell whether two groups that are shorter by one and two layers do not fit."""
+        shorter = [(begin, at) for at in (end - 1, end - 2)]
         return end - begin > MORE_PARTS[-1] and all(
-            self._known.get((begin, at), _UNKNOWN) is None for at in (end - 1, end - 2)
+            each in self._known and self._known[each] is None for each in shorter
         )
 
     def _priced(self, group: Group, parts: Parts) -> Chosen | None:
