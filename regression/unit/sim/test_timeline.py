@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 from sim.programs import GLOBAL_BYTES, Assembler, chip, integer_convolution, tiled
 
-from stepdown.npu.isa import Fill, Move, encode, packed
-from stepdown.sim import load, timeline
+from stepdown.npu.isa import Fill, Move, Pool, encode, packed
+from stepdown.sim import Event, load, timeline
 from stepdown.sim.timeline import part_starts
 
 WINDOW = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1], "group": 1}
@@ -102,3 +102,40 @@ def test_dma_engines_share_the_bytes_of_a_cycle() -> None:
 
 def test_a_transfer_within_local_memory_needs_no_bus() -> None:
     assert not any("bus" in event.cost.parts for event in transfers("local"))
+
+
+BANK = 4096
+PLANES = packed("i8", (1, 8, 32, 32), 0, space="local", lanes=8)  # 1024 bytes of each lane
+
+
+def pool(address: int) -> Pool:
+    """Return a 3 × 3 maximum whose input and output lie behind each other."""
+    there = replace(PLANES, address=address), replace(PLANES, address=address + 1024)
+    return Pool(input=there[0], output=there[1], kernel=(3, 3), pads=(1, 1, 1, 1), kind="max")
+
+
+def beside(compute: list[Pool], target: int) -> dict[tuple[str, int], Event]:
+    """Return what runs when of pools and a transfer of 8192 bytes that starts with the first."""
+    machine = chip(local_bytes=16 * BANK)
+    moved = Move(source=packed("i8", (1, 8, 32, 32), 0), target=replace(PLANES, address=target))
+    program = load({"compute": encode(compute), "dma": encode([moved])}, machine, GLOBAL_BYTES)
+    return {(event.engine, event.index): event for event in timeline(program, machine)}
+
+
+def test_of_two_that_share_a_bank_the_later_one_waits_while_the_transfer_writes() -> None:
+    held = 8192 // (8 * 64)  # a vector of 64 bytes of each of 8 lanes a cycle
+    together = beside([pool(0)], target=3072)
+    assert together["dma", 0].cost.parts["bank_conflict"] == held
+    assert together["compute", 0].cost == beside([pool(0)], target=BANK)["compute", 0].cost
+    later = beside([pool(5 * BANK), pool(0)], target=3072)
+    assert 0 < later["compute", 1].start < later["dma", 0].end
+    assert later["compute", 1].cost.cycles == together["compute", 0].cost.cycles + held
+    assert "bank_conflict" not in later["dma", 0].cost.parts
+
+
+def test_other_banks_and_other_times_delay_nothing() -> None:
+    apart = beside([pool(0)], target=BANK)
+    assert not any("bank_conflict" in event.cost.parts for event in apart.values())
+    after = beside([pool(5 * BANK), pool(6 * BANK), pool(0)], target=3072)
+    assert after["compute", 2].start >= after["dma", 0].end
+    assert after["compute", 2].cost == apart["compute", 0].cost
