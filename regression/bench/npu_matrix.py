@@ -8,7 +8,7 @@ the host ran; bytes that differ; in F32 the worst ratio of a difference to its b
 machine's own operands; the milliseconds that the cost model predicts; the seconds that the passes with code generation,
 loading and simulation took; bytes of a lane's local memory (of a systolic array: of its scratchpad), and of global
 memory. A mode that a chip has not is a row with its message. With `--write`, writes docs/npu_matrix.md.
-`smallest` is the least power of two of a lane's bytes with which the network can be generated, found by bisection.
+`smallest` is the least power of two of a lane's bytes with which no more ops run on the host, found by bisection.
 Ends with 1 where a byte differs, a bound is broken, or a case fails.
 """
 
@@ -16,16 +16,19 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from npu_bounds import bound
 from npu_networks import MODES, NETWORKS, REGRESSION, Networks, inputs
-from npu_run import PASSES, Result, run, write_code
+from npu_run import PASSES, Result, run
 
 from stepdown.chips import Chip, chip_names, load_chip, parse_chip
 from stepdown.dialects.program import read_program
-from stepdown.errors import ResourceError, StepError, UnsupportedModel
+from stepdown.errors import StepError, UnsupportedModel
+from stepdown.npu.division import divide
+from stepdown.npu.subnets import on_host, subnet_kinds
 
 MEMORIES = ("full", "quarter", "smallest")
 QUICK = ("mnist_cnn", "resnet8", "kws", "ad")
@@ -85,7 +88,7 @@ def _memories(networks: Networks, case: Case, given: argparse.Namespace) -> Iter
     arrays = inputs(read_program(lowered))
     for memory in given.memories:
         try:
-            chip = sized(load_chip(case.chip), memory, lambda chip: write_code(lowered, chip, given.passes, given.work))
+            chip = sized(load_chip(case.chip), memory, partial(hosted, lowered))
             result = run(lowered, chip, given.passes, given.work, arrays)
             yield _row((*case.words, memory), result, chip, exact=case.mode != "F32")
         except StepError as error:
@@ -156,25 +159,24 @@ def with_bytes(chip: Chip, size: int) -> Chip:
     return parse_chip(made.to_toml(), f"{chip.name} with {size} bytes")
 
 
-def sized(chip: Chip, memory: str, attempt: Callable[[Chip], object]) -> Chip:
-    """Return the chip with all of its local memory, a quarter, or the least with which an attempt is no error."""
+def sized(chip: Chip, memory: str, hosted: Callable[[Chip], int]) -> Chip:
+    """Return the chip with all of its local memory, a quarter, or the least with which the host has no more to do."""
     whole = lane_bytes(chip)
     if memory != "smallest":
         return with_bytes(chip, whole // 4 if memory == "quarter" else whole)
-    least = chip.local_alignment_bytes * (1 if chip.lanes else chip.array_columns)
+    least, most = chip.local_alignment_bytes * (1 if chip.lanes else chip.array_columns), hosted(chip)
     low, high = least.bit_length() - 2, whole.bit_length() - 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _fits(with_bytes(chip, 1 << middle), attempt) else (middle, high)
+        low, high = (middle, high) if hosted(with_bytes(chip, 1 << middle)) > most else (low, middle)
     return with_bytes(chip, 1 << high)
 
 
-def _fits(chip: Chip, attempt: Callable[[Chip], object]) -> bool:
-    try:
-        attempt(chip)
-    except ResourceError:
-        return False
-    return True
+def hosted(lowered: Path, chip: Chip) -> int:
+    """Return how many ops of a network the host runs: what has no commands, or does not fit local memory."""
+    program = read_program(lowered)
+    divide(program, chip)
+    return sum(on_host(op, subnet_kinds(program)) for op in program.ops)
 
 
 # --- the page

@@ -9,9 +9,11 @@ from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
-from stepdown.errors import UnsupportedModel
+from stepdown.errors import ResourceError, StepError, UnsupportedModel
 from stepdown.model.schema import HOST, NPU
 from stepdown.npu.cost import local_memory
+from stepdown.npu.groups.fit import plainest
+from stepdown.npu.groups.layers import Group, Layer
 from stepdown.npu.isa import Tensor, packed
 from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels import kernel_of
@@ -47,18 +49,18 @@ def divide(program: Program, chip: Chip) -> None:
 def kinds_of(op: TensorOp, weights: Weights, chip: Chip) -> tuple[str, ...]:
     """Return which kinds of subnets may have an op.
 
-    The host runs what has no commands, and what computes in a mode that only it has. What moves or converts values, and
-    computes nothing, stays with whoever has them.
+    The host runs what has no commands, or does not fit local memory even in its smallest tiles, and what computes in a
+    mode that only it has. What moves or converts values, and computes nothing, stays with whoever has them.
     """
-    if refusal(op, weights, local_memory(chip).lanes) is not None:
+    if refusal(op, weights, chip) is not None:
         return (HOST,)
     if is_move(op) or op.name in ("tpu.Reshape", "tpu.Convert"):
         return (NPU, HOST)
     return (HOST,) if _mode(op) in chip.host_modes else (NPU,)
 
 
-def refusal(op: TensorOp, weights: Weights, lanes: int) -> UnsupportedModel | None:
-    """Return why the engines of a machine with so many lanes have no commands for an op, None where they have."""
+def refusal(op: TensorOp, weights: Weights, chip: Chip) -> StepError | None:
+    """Return why the engines of a chip have no commands for an op, None where they have."""
     try:
         held = set() if is_move(op) else set(weights)
         values = [value for value in (*op.operands, *op.results) if not is_none(value) and value not in held]
@@ -68,8 +70,9 @@ def refusal(op: TensorOp, weights: Weights, lanes: int) -> UnsupportedModel | No
         if is_move(op):
             moves(op, [places[v] for v in op.operands], [places[v] for v in op.results], _anywhere)
         elif op.name != "tpu.Reshape":
-            kernel_of(op, weights).constants(lanes)
-    except UnsupportedModel as error:
+            kernel = kernel_of(op, weights)
+            plainest(Group([Layer(kernel, kernel.constants(local_memory(chip).lanes), ())]), chip)
+    except (UnsupportedModel, ResourceError) as error:
         return error
     return None
 

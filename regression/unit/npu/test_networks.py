@@ -16,6 +16,7 @@ from stepdown.dialects.types import Range, shape_of, storage_of, tensor
 from stepdown.formats.onnx.importer import import_model
 from stepdown.formats.tflite.importer import import_tflite
 from stepdown.formats.tflite.loader import load_tflite
+from stepdown.npu.subnets import on_host, subnet_kinds
 from stepdown.runtimes.interpreter import Interpreter
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.transforms.canonicalize import Canonicalize
@@ -95,3 +96,16 @@ def test_networks_that_tflite_quantised(name: str) -> None:
     wanted, got = run_code(program, inputs(program), load_chip("bm1684x"), poison=1, shuffle=2, host=True)
     assert len(got) > 8
     assert not differences(wanted, got)
+
+
+def test_what_fits_local_memory_in_no_tile_runs_on_the_host() -> None:
+    chip, program = shrunk(load_chip("bm1684x"), 128), resnet8()
+    given = inputs(program)
+    calibrate(program, given)
+    lowering("INT8", "bm1684x").run(program)
+    hosted = []
+    for smaller in (chip, shrunk(chip, 8)):
+        wanted, got = run_code(program, given, smaller, host=True)
+        assert not differences(wanted, got)
+        hosted.append(sum(on_host(op, subnet_kinds(program)) for op in program.ops))
+    assert 0 < hosted[0] < hosted[1]
