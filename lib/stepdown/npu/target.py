@@ -15,7 +15,8 @@ def npu_of(program: Program, chip: str = "", states: tuple[str, ...] = (State.TP
         UnsupportedModel: the chip is no NPU, or has no zero points and the program has.
     """
     if program["state"] not in states:
-        fix = "lower it with --convert-top-to-tpu=…" if program["state"].startswith("TOP") else ""
+        late = "put it before --address-assign" if program["state"] == State.TPU_ADDRESSED else ""
+        fix = "lower it with --convert-top-to-tpu=…" if program["state"].startswith("TOP") else late
         raise InputError(f"is in state {program['state']}, want {' or '.join(states)}", program.path, fix)
     if not (chip or program["chip"]):
         raise InputError("is lowered for no chip in particular", program.path, "name one: chip=bm1684x")

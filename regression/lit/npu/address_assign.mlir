@@ -19,6 +19,8 @@
 // STATE: tpuc-opt: error: {{.*}}is in state TOP_F32, want TPU_LOWERED or TPU_ADDRESSED
 // RUN: %S/../inputs/fails.sh 2 tpuc-opt %t.mlir --address-assign="chip=gemmini" | filecheck %s --check-prefix=CHIP
 // CHIP: tpuc-opt: error: {{.*}}is lowered for chip bm1684x, not gemmini
+// RUN: %S/../inputs/fails.sh 2 tpuc-opt %t.mlir --subnet-divide | filecheck %s --check-prefix=LATE
+// LATE: tpuc-opt: error: {{.*}}is in state TPU_ADDRESSED, want TPU_LOWERED; put it before --address-assign
 
 // Places that were changed by hand are checked before code is made.
 // RUN: sed 's/address = 32768/address = 4096/' %t.mlir > %t_changed.mlir
