@@ -74,6 +74,21 @@ def test_an_op_is_to_the_byte_what_the_reference_makes(name: str, mode: str) -> 
     assert not differences(wanted, got)
 
 
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("Relu", {}), ("Relu", {"relu_limit": 1.3}), ("Clip", {"min": -0.7, "max": 1.1}), ("Clip", {"min": -0.3}),
+        ("HardSwish", {}), ("HardSigmoid", {}), ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.45}),
+    ],
+)  # fmt: skip
+def test_functions_of_f32_that_are_steps_have_the_bytes_of_the_reference(name: str, attributes: dict) -> None:
+    x = RNG.normal(size=(2, 19, 6, 5)).astype(np.float32) * 3
+    x[0, 0, 0] = 0.0, -0.0, np.inf, -np.inf, 1e-40
+    program, given = lowered(name, "F32", [x], attributes)
+    wanted, got = run_code(program, given, machine(local_bytes=1 << 10), poison=3, shuffle=4)
+    assert not differences(wanted, got)
+
+
 @pytest.mark.parametrize("local_bytes", [1 << 10, 1 << 11, 1 << 12])
 @pytest.mark.parametrize("name", ["Conv", "AveragePool", "Add", "Sigmoid"])
 def test_little_memory_makes_more_tiles_and_the_same_bytes(name: str, local_bytes: int) -> None:

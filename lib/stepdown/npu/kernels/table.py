@@ -6,9 +6,11 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import Kind, TensorOp
+from stepdown.dialects.types import storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.npu.kernels.base import Kernel
 from stepdown.npu.kernels.multiply import MultiplyKernel, ProductKernel, TransposeKernel
+from stepdown.npu.kernels.stepwise import CLIPS, STEPS, ClipKernel, StepwiseKernel
 from stepdown.npu.kernels.vector import (
     ConvertKernel,
     EltwiseKernel,
@@ -32,6 +34,7 @@ KERNELS: dict[str, type[Kernel]] = {
     "Lut": TableKernel,
 }
 """By the name of the op."""
+_F32: dict[str, type[Kernel]] = {**dict.fromkeys(CLIPS, ClipKernel), **dict.fromkeys(STEPS, StepwiseKernel)}
 
 
 def kernel_of(op: TensorOp, weights: Mapping[SSAValue, np.ndarray]) -> Kernel:
@@ -40,7 +43,8 @@ def kernel_of(op: TensorOp, weights: Mapping[SSAValue, np.ndarray]) -> Kernel:
     Raises:
         UnsupportedModel: it has none.
     """
-    found = KERNELS.get(op.name.split(".")[1])
+    name = op.name.split(".")[1]
+    found = KERNELS.get(name) or (_F32.get(name) if storage_of(op.results[0]) == "f32" else None)
     if found is None and op.kind is Kind.LUT:
         found = TableKernel
     if found is None:
