@@ -143,17 +143,27 @@ def engineering(value: float) -> str:
 
 
 def _roofs(axes: _Axes, roof: Roof) -> Iterator[Line | Text]:
-    ridge, (low, high) = roof.macs / roof.bytes, (10 ** axes.x[0], 10 ** axes.x[1])
-    start = max(low, 10 ** axes.y[0] / roof.bytes)
+    ridge, high, start = roof.macs / roof.bytes, 10 ** axes.x[1], _start(axes, roof)
     yield Line([axes.at(start, roof.bytes * start), axes.at(ridge, roof.macs), axes.at(high, roof.macs)], INK, 1.6)
     right, top = axes.at(high, roof.macs)
     yield Text(right - 6, top - 8, f"peak {engineering(roof.macs)}MAC/s", INK, anchor="rs")
     x, y = axes.at(ridge, roof.macs)
     yield Line([(x, y), (x, _BOX[3])], SOFT, 1.0, 4.0)
     yield Text(x + 5, _BOX[3] - 8, f"{ridge:.3g} MACs a byte", SOFT, 12)
-    middle = 10 ** ((math.log10(start) + math.log10(ridge)) / 2)
+    x, y = _above_slope(axes, roof)
+    yield Text(x, y, f"memory {engineering(roof.bytes)}B/s", INK, anchor="rs")
+
+
+def _start(axes: _Axes, roof: Roof) -> float:
+    """Return the intensity at which the roof comes into the picture."""
+    return max(10 ** axes.x[0], 10 ** axes.y[0] / roof.bytes)
+
+
+def _above_slope(axes: _Axes, roof: Roof) -> tuple[float, float]:
+    """Return where the name of the slope ends: above its middle."""
+    middle = math.sqrt(_start(axes, roof) * roof.macs / roof.bytes)
     x, y = axes.at(middle, roof.bytes * middle)
-    yield Text(x - 10, y - 8, f"memory {engineering(roof.bytes)}B/s", INK, anchor="rs")
+    return x - 10, y - 8
 
 
 def _circle(axes: _Axes, point: Point) -> Circle:
@@ -171,23 +181,40 @@ def _told(point: Point) -> str:
     return f"{each.name} ({each.op}): {100 * point.share:.1f} % of the time, {point.intensity:.3g} MACs a byte"
 
 
-def _labels(axes: _Axes, points: Sequence[Point], roof: Roof) -> Iterator[Text]:
-    """Yield the names of the ops that take most time, where there is room beside their points."""
-    crossed = _steps_of_roof(axes, roof)
+def _labels(axes: _Axes, points: Sequence[Point], roof: Roof) -> Iterator[Text | Line]:
+    """Yield the names of the ops that take most time, where there is room near their points."""
     circles = [(*axes.at(point.intensity, point.rate), _radius(point)) for point in points]
-    taken: list[Box] = [*crossed, *((x - r, y - r, x + r, y + r) for x, y, r in circles)]
-    written = 0
-    for point, (x, y, radius) in sorted(zip(points, circles, strict=True), key=lambda pair: -pair[0].share):
+    taken: list[Box] = [*_steps_of_roof(axes, roof), *((x - r, y - r, x + r, y + r) for x, y, r in circles)]
+    by_time = sorted(zip(points, circles, strict=True), key=lambda pair: -pair[0].share)
+    for point, circle in by_time[:_LABELS]:
         name = shortened(point.figures.name)
-        width = text_width(name, 12)
-        for left, middle in ((x + radius + 4, y), (x - radius - 4 - width, y), (x - width / 2, y - radius - 8),
-                             (x - width / 2, y + radius + 8)):  # fmt: skip
-            box = (left, middle - 7, left + width, middle + 7)
-            if written < _LABELS and _inside(box) and not any(_meet(box, other) for other in taken):
+        for box in _places(circle, text_width(name, 12)):
+            if _inside(box) and not any(_meet(box, other) for other in taken):
                 taken.append(box)
-                written += 1
-                yield Text(left, middle, name, INK, 12, "lm")
+                yield from _label(circle, box, name)
                 break
+
+
+def _places(circle: tuple[float, float, float], width: float) -> Iterator[Box]:
+    """Yield where the name of a point may stand, the best places first: beside it, above, below, then further away."""
+    x, y, radius = circle
+    for gap in (4, 18, 34, 52):
+        out = radius + gap
+        sides = [(x + out, y), (x - out - width, y)]
+        middles = (x - width / 2, x, x - width)
+        sides += [(left, y + step) for step in (-out - 5, out + 5) for left in middles]
+        yield from ((left, middle - 7, left + width, middle + 7) for left, middle in sides)
+
+
+def _label(circle: tuple[float, float, float], box: Box, name: str) -> Iterator[Text | Line]:
+    """Yield a name, with a line from its point where it is not beside it."""
+    x, y, radius = circle
+    near = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
+    distance = math.dist((x, y), near)
+    if distance > radius + 8:
+        edge = x + (near[0] - x) * radius / distance, y + (near[1] - y) * radius / distance
+        yield Line([edge, near], SOFT, 0.7)
+    yield Text(box[0], (box[1] + box[3]) / 2, name, INK, 12, "lm")
 
 
 def _steps_of_roof(axes: _Axes, roof: Roof) -> Iterator[Box]:
@@ -200,6 +227,8 @@ def _steps_of_roof(axes: _Axes, roof: Roof) -> Iterator[Box]:
     ridge, peak = axes.at(roof.macs / roof.bytes, roof.macs)
     yield right - 180, peak - 24, right, peak
     yield ridge, bottom - 24, ridge + 120, bottom
+    end, base = _above_slope(axes, roof)
+    yield end - 130, base - 14, end, base + 4
 
 
 def _inside(box: Box) -> bool:
