@@ -96,6 +96,25 @@ def test_what_the_pass_writes_is_read_back() -> None:
     assert found[0] == found[1]
 
 
+def test_dividing_again_changes_nothing_and_after_groups_it_is_refused() -> None:
+    program = network(2)
+    SubnetDivide().run(program)
+    text = print_module(program.module)
+    SubnetDivide().run(program)
+    assert print_module(program.module) == text
+    program.ops[-1].set_note("layer_group", 0)
+    with pytest.raises(InputError, match="has its layer groups already; give --subnet-divide before --layer-group"):
+        SubnetDivide().run(program)
+
+
+def test_the_pass_tells_what_the_host_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    program = resnet8()
+    lowering("F16", "bm1684x").run(program)
+    capsys.readouterr()
+    SubnetDivide().run(program)
+    assert capsys.readouterr().err == "2 subnets; the host runs 2 of 19 ops: 1 Softmax, 1 Convert\n"
+
+
 def test_subnets_together_are_the_network() -> None:
     program = resnet8()
     lowering("F16", "bm1684x").run(program)

@@ -5,6 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from stepdown.dialects.program import Program
+from stepdown.dialects.tpu import TpuOp
+from stepdown.errors import InputError
 from stepdown.model.schema import HOST
 from stepdown.npu.division import divide
 from stepdown.npu.subnets import parts_of
@@ -25,9 +27,11 @@ class SubnetDivide(Pass):
         """Give every op its subnet, and put the ops in the order of subnets.
 
         Raises:
-            InputError: the module is not lowered, or for another chip.
+            InputError: the module is not lowered, has its groups already, or is for another chip.
             UnsupportedModel: the chip is no NPU.
         """
+        if any(op.note("layer_group") is not None for op in program.ops if isinstance(op, TpuOp)):
+            raise InputError("has its layer groups already", program.path, "give --subnet-divide before --layer-group")
         divide(program, npu_of(program, self.chip))
         print(_summary(program), file=sys.stderr)
 
