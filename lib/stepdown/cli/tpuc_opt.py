@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     run_passes(program, passes, watch)
     start = time.perf_counter()
     if to_file:
-        _write(program, args.output)
+        _write(program, args.output, "codegen" in dict(args.passes))
     else:
         _print(program)
     watch.note("write", time.perf_counter() - start)
@@ -112,10 +112,10 @@ def _print(program: Any) -> None:
     sys.stdout.write(print_module(program.module))
 
 
-def _write(program: Any, path: str) -> None:
-    """Write the module and tell what was written and what comes next."""
+def _write(program: Any, path: str, has_code: bool) -> None:
+    """Write the module and tell what was written and what comes next; of a model file its own pass has told."""
     weights = program.write(path)
     count = sum(not op.name.endswith((".Weight", ".None", ".Input")) for op in program.ops)
-    following = NEXT.get(program["state"])
+    following = None if has_code and program["state"] == "TPU_ADDRESSED" else NEXT.get(program["state"])
     print(f"{count} ops, {program['state']}: wrote {path} and {weights}" + (
         f"; next: {following.format(path)}" if following else ""))  # fmt: skip
