@@ -44,7 +44,9 @@ def kernel_of(op: TensorOp, weights: Mapping[SSAValue, np.ndarray]) -> Kernel:
         UnsupportedModel: it has none.
     """
     name = op.name.split(".")[1]
-    found = KERNELS.get(name) or (_F32.get(name) if storage_of(op.results[0]) == "f32" else None)
+    found = KERNELS.get(name)
+    if name in _F32 and storage_of(op.results[0]) == "f32":
+        found = _F32[name]
     if found is None and op.kind is Kind.LUT:
         found = TableKernel
     if found is None:
