@@ -63,7 +63,7 @@ def rescale(program: Program, group: Group, factors: np.ndarray, suffix: str) ->
         _replace(program, op, 1, (array / _along(scale, array.ndim, _input_axis(op))).astype(array.dtype), suffix)
     changed = [value.owner for value, member in group.members.items() if (member.factors(factors) != 1).any()]
     for owner in dict.fromkeys(changed):
-        _rename(owner, suffix)  # type: ignore[arg-type]
+        rename_tensors(owner, suffix)  # type: ignore[arg-type]
 
 
 def _shaped(group: Group, op: TensorOp, index: int, array: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def _replace(program: Program, op: TensorOp, index: int, array: np.ndarray, suff
     op.operands[index] = add_weight(program, op, f"{value_name(op.operands[index])}{suffix}", array, "f32")
 
 
-def _rename(op: TensorOp, suffix: str) -> None:
+def rename_tensors(op: TensorOp, suffix: str) -> None:
     """Give the op's tensors names of their own: the source model has no such tensors."""
     old = names_of(op)
     op.location = location([f"{n}{suffix}" for n in old], [*fused_of(op), *old], True, layouts_of(op))
