@@ -7,7 +7,14 @@ from typing import Any
 
 from stepdown.native.machine import Machine
 
-_HEADERS = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n#include <string.h>\n"
+_BITS = {"int32_t": "float", "float": "int32_t", "int64_t": "double", "double": "int64_t"}
+_REINTERPRETED = re.compile(r"\(\*\((\w+) \*\)\(&\(((?:\(\w+\))?[\w.+-]+)\)\)\)")
+_HEADERS = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n#include <string.h>\n\n" + "".join(
+    f"static inline {to} bits_{to}({source} from) {{\n    {to} made;\n"
+    "    memcpy(&made, &from, sizeof made);\n    return made;\n}\n\n"
+    for to, source in _BITS.items()
+)
+"""What every source begins with: functions that read the bits of a value as another type, as C allows it."""
 
 
 def write_object(functions: Mapping[str, Any], machine: Machine, path: Path) -> None:
@@ -25,7 +32,8 @@ def c_source(functions: Mapping[str, Any], machine: Machine) -> str:
     text = str(_built(functions, machine).inspect_source())
     text = re.sub(r"^(#include|#define TVM|// tvm target|void\* __tvm).*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r'#ifdef __cplusplus\nextern "C"\n#endif\n', "", text)
-    return _HEADERS + re.sub(r"^TVM_DLL ", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^TVM_DLL ", "", text, flags=re.MULTILINE)
+    return _HEADERS + _REINTERPRETED.sub(r"bits_\1(\2)", text)
 
 
 def _built(functions: Mapping[str, Any], machine: Machine) -> Any:

@@ -47,7 +47,12 @@ class Code:
         self.functions: dict[str, Any] = {}
         self._known: dict[int, list[tuple[str, Any]]] = {}
         self._called = [self._kernel(call) for call in self.network.calls]
-        self.functions[f"{name}_{_RUN}"] = self._run()
+        self._main = {f"{name}_{_RUN}": self._run()}
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The functions by what is compiled at a time: apart from what calls them, kernels are not copied into it."""
+        return {"kernels": self.functions, "network": self._main}
 
     @property
     def weights(self) -> bytes:

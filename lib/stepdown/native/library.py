@@ -55,11 +55,13 @@ def write_library(code: Code, path: Path, debug: bool = False) -> None:
 def _compiled(code: Code, folder: Path) -> list[Path]:
     if code.machine.is_c:
         source = folder / f"{code.name}.c"
-        source.write_text(c_source(code.functions, code.machine))
+        source.write_text(c_source({n: f for part in code.parts.values() for n, f in part.items()}, code.machine))
         return [source]
-    made = folder / f"{code.name}.o"
-    write_object(code.functions, code.machine, made)
-    return [made]
+    made = []
+    for part, functions in code.parts.items():
+        made.append(folder / f"{part}.o")
+        write_object(functions, code.machine, made[-1])
+    return made
 
 
 def _ports(code: Code, debug: bool) -> list[Port]:

@@ -9,6 +9,7 @@
 Only this file, `build` and `machine` know TVM; it is imported when the first function is written.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from stepdown.errors import UnsupportedModel
 Expr = Any
 """A TIR expression; arithmetic and comparison operators make new ones, and Python integers mix in."""
 
+_BITS = {"float32": ("int32", "fi"), "float64": ("int64", "dq")}
+_PRINTED = 1e6
 _KINDS = {"serial": "SERIAL", "vector": "VECTORIZED", "unroll": "UNROLLED"}
 
 
@@ -147,8 +150,12 @@ def same_code(a: Any, b: Any) -> bool:
 
 
 def const(value: float, dtype: str = "int32") -> Expr:
-    """Return a constant."""
-    return tirx().const(value, dtype)
+    """Return a constant; a real one by its bits where TVM would print it as C with too few digits."""
+    if dtype not in _BITS or (value == int(value) and abs(value) < _PRINTED):
+        return tirx().const(value, dtype)
+    integer, code = _BITS[dtype]
+    (pattern,) = struct.unpack(code[1], struct.pack(code[0], value))
+    return bits(dtype, tirx().const(pattern, integer))
 
 
 def cast(dtype: str, value: Expr) -> Expr:

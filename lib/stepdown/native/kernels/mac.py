@@ -207,16 +207,24 @@ class _Block:
                 for v, weight in enumerate(weights):
                     dot.add(f, sums, self._at(p, v), operands, weight)
 
-    def _finish(self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, scale: Scale, output: Output) -> None:
-        """Scale the sums and store them; the last vector of a group may have fewer channels than lanes."""
+    def _finish(
+        self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, scale: Scale, output: Output
+    ) -> None:
+        """Scale the sums and store them; the last vector of a group may have fewer channels than lanes.
+
+        They go through memory, so that one loop over the positions does for all: less code, and the same time.
+        """
         code, f, image, lanes = self.code, self.f, self.code.image, self.code.dot.lanes
         pixel = (self.tile.batch * image.out_height + self.tile.row + row) * image.out_width + self.tile.column + column
-        for v in range(self.part.width):
-            ends = self.part.end == code.vectors and self.part.count == 1 and v == self.part.width - 1
-            used = code.out_depth - (code.vectors - 1) * lanes if ends else lanes
-            for p in range(positions):
+        made = f.local("int32", self.part.width * positions * lanes)
+        with f.loop(self.part.width * positions, "unroll") as i, f.loop(lanes, "vector") as lane:
+            f.store(made, i * lanes + lane, sums[i * lanes + lane])
+        with f.loop(positions) as p:
+            for v in range(self.part.width):
+                ends = self.part.end == code.vectors and self.part.count == 1 and v == self.part.width - 1
+                used = code.out_depth - (code.vectors - 1) * lanes if ends else lanes
                 target = (pixel + p) * image.out_channels + self.group * code.out_depth + (self.vector + v) * lanes
                 with f.loop(used, "vector") as lane:
                     parts = scale.values(self.constants, self._channel + v * lanes + lane)
-                    scaled = scale.apply(sums[lane + self._at(p, v)], parts)
+                    scaled = scale.apply(made[p * (self.part.width * lanes) + v * lanes + lane], parts)
                     f.store(y, target + lane, output.stored(scaled, scale.wide))

@@ -1,0 +1,89 @@
+"""Whole networks as machine code and as C: every tensor has the bytes of the reference."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native.compiled import PORTABLE, compiled, differing, machines, small
+from npu.test_networks import QUANTISED, calibrate, inputs, mnist, quantised, resnet8
+from targets import lowering
+
+from stepdown.dialects.program import Program
+from stepdown.errors import UnsupportedModel
+from stepdown.native.code import Code
+from stepdown.native.library import write_library
+from stepdown.runtimes.mlir import MlirRunner
+
+MACHINES = machines()
+RNG = np.random.default_rng(5)
+
+
+def lowered(program: Program, mode: str) -> Program:
+    calibrate(program, inputs(program))
+    lowering(mode, "x86_64").run(program)
+    return program
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("mode", ["INT8", "INT8 asymmetric"])
+def test_networks_that_we_quantise(mode, machine, tmp_path: Path) -> None:
+    program = lowered({"INT8": resnet8, "INT8 asymmetric": mnist}[mode](), mode)
+    assert differing(program, inputs(program), MACHINES[machine], tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_networks_that_tensorflow_quantised(name, tmp_path: Path) -> None:
+    program = quantised(name)
+    given = {s.name: _stored(s.shape, s.info.type) for s in MlirRunner(program).inputs()}
+    assert differing(program, given, MACHINES["x86-64-v3"], tmp_path) == {}
+
+
+def _stored(shape: tuple[int, ...], kind: str) -> np.ndarray:
+    if kind == "i8":
+        return RNG.integers(-128, 128, shape).astype(np.int8)
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def test_pieces_of_rows_make_the_same_bytes(tmp_path: Path) -> None:
+    program = lowered(mnist(), "INT8 asymmetric")
+    for name, machine in MACHINES.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        assert differing(program, inputs(program), small(machine), folder) == {}
+
+
+def test_tensors_that_share_memory_keep_the_outputs(tmp_path: Path) -> None:
+    program = lowered(resnet8(), "INT8")
+    given = inputs(program)
+    runner = compiled(program, PORTABLE, tmp_path, debug=False)
+    outputs = runner.run(given)
+    assert runner.run(given, "all").keys() == {*program.output_names, *(s.name for s in runner.inputs())}
+    for name, wanted in MlirRunner(program).run(given).items():
+        assert outputs[name].tobytes() == wanted.tobytes()
+    kept = Code(program, PORTABLE, "net", keep_all=True).activations_bytes
+    assert Code(program, PORTABLE, "net").activations_bytes < kept / 2
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    program = lowered(mnist(), "INT8")
+    for name in ("a.so", "b.so"):
+        write_library(Code(program, MACHINES["x86-64"], "net"), tmp_path / name)
+    assert (tmp_path / "a.so").read_bytes() == (tmp_path / "b.so").read_bytes()
+
+
+def test_integers_may_be_given_for_a_float_input(tmp_path: Path) -> None:
+    program = lowered(mnist(), "INT8")
+    runner = compiled(program, PORTABLE, tmp_path)
+    (spec,) = runner.inputs()
+    given = RNG.integers(0, 100, spec.shape).astype({"i8": np.int8, "u8": np.uint8}[spec.info.type])
+    wanted = MlirRunner(program).run({spec.name: given})
+    assert {n: a.tobytes() for n, a in runner.run({spec.name: given}).items()} == {
+        n: a.tobytes() for n, a in wanted.items()
+    }
+
+
+def test_all_ops_without_code_are_named() -> None:
+    program = mnist()
+    lowering("F16", "x86_64").run(program)
+    with pytest.raises(UnsupportedModel, match=r"tpu\.\w+ '.*; .*tpu\.\w+ '"):
+        Code(program, PORTABLE, "net")
