@@ -274,7 +274,8 @@ def write_commands() -> None:
     program = Program(parse_module(COMMANDS), Weights(), "net.mlir")
     ConvertTopToTpu(mode="F16", chip="bm1684x").run(program)
     chip = replace(load_chip("bm1684x"), lanes=4, local_bytes=1024, banks=16)
-    write_model_file(_file("bmodel_dis", "net.bmodel"), model_of(program, chip))
+    for target in ("bmodel_dis", "profile"):
+        write_model_file(_file(target, "net.bmodel"), model_of(program, chip))
 
 
 TEXTS = {
