@@ -66,4 +66,7 @@ def _c_name(name: str) -> str:
 
 
 def _none_named(program: Program) -> str:
+    if program["state"].startswith("TOP"):
+        fix = "lower it with --convert-top-to-tpu=…"
+        raise InputError(f"is in state {program['state']}, want {State.TPU_LOWERED}", program.path, fix)
     raise InputError("names no chip", program.path, 'give one: --codegen="model_file=… chip=…"')
