@@ -121,10 +121,11 @@ def test_the_estimate_of_a_group_is_near_its_time(chip: str) -> None:
     assert believed == pytest.approx(cycles(program, machine), rel=0.15)
 
 
-def test_the_choice_is_the_least_of_all_cuts() -> None:
-    program, _ = divided(resnet8, "INT8", "gemmini")
-    machine = shrunk(load_chip("gemmini"), 8)
-    run, prices = longest_run(program, machine)[:6], Prices(machine)
+@pytest.mark.parametrize(("chip", "factor"), [("gemmini", 8), ("bm1684x", 64)])
+def test_the_choice_is_the_least_of_all_cuts(chip: str, factor: int) -> None:
+    program, _ = divided(resnet8, "INT8", chip)
+    machine = shrunk(load_chip(chip), factor)
+    run, prices = longest_run(program, machine)[-9:-3], Prices(machine)
     found = sum(each.cycles for each in choose(run, machine))
     sums = []
     for count in range(len(run)):
@@ -135,6 +136,19 @@ def test_the_choice_is_the_least_of_all_cuts() -> None:
             if None not in each:
                 sums.append(sum(each))
     assert found <= 1.03 * min(sums)
+
+
+def test_weights_that_do_not_fit_together_stream_through_one_group() -> None:
+    program, _ = divided(resnet8)
+    machine = shrunk(load_chip("bm1684x"), 96)
+    run = longest_run(program, machine)[4:12]
+    group = Group(run)
+    assert estimate(group, Parts(), Prices(machine)) is not None
+    assert all(estimate(group, Parts(1, 1, rows), Prices(machine)) is None for rows in (2, 3, 4, 8))
+    assert [each.parts for each in choose(run, machine)] == [Parts()]
+    layout = lay_out(group, cut(group, Parts(), 64), Parts(), machine)
+    assert layout is not None
+    assert max(layout.starts.values()) > 0
 
 
 def _least(group: Group, prices: Prices) -> float | None:

@@ -17,6 +17,8 @@ LONGEST = 128
 """Ops of a group at most: more would cost time to choose, and gain next to nothing."""
 MORE_PARTS = (1, 2, 4)
 """Beside the fewest parts that fit, so many times as many are tried."""
+SHORT = 12
+"""A group of more ops that fits whole is not cut: its first loads and last stores are little beside the rest."""
 CLOSE = 1.03
 """A group that takes so many times the work of the busiest engine cannot be cut much better."""
 
@@ -96,11 +98,16 @@ class _Choice:
         for parts in self._parts(group, self._limits.may_fit_whole(begin, end)):
             each = None if (begin, end, parts) in self._refused else self._priced(group, parts)
             found = each if each and not (found and found.cycles <= each.cycles) else found
-            if found and found.cycles <= CLOSE * self._limits.least_cycles(begin, end):
+            if found and self._is_good(found, begin, end):
                 break
         if found is None and end == begin + 1:
             return Chosen(group, plainest(group, self._chip)[0], self._limits.least_cycles(begin, end))
         return found
+
+    def _is_good(self, found: Chosen, begin: int, end: int) -> bool:
+        """Tell whether other parts of a group would gain little."""
+        whole = found.parts.tiles == 1 and end - begin > SHORT
+        return whole or found.cycles <= CLOSE * self._limits.least_cycles(begin, end)
 
     def _is_hopeless(self, begin: int, end: int) -> bool:
         """Tell whether two groups that are shorter by one and two layers do not fit."""
@@ -118,9 +125,11 @@ class _Choice:
 
     def _parts(self, group: Group, whole: bool) -> Iterator[Parts]:
         """Yield ways to cut a group that are worth a look: for each cut of the channels the fewest parts and more."""
+        if whole:
+            yield Parts()
         by_channels: dict[int, list[Parts]] = {}
         for parts in candidates(group, self._chip):
-            if parts.tiles > 1 or whole:
+            if parts.tiles > 1:
                 by_channels.setdefault(parts.channels, []).append(parts)
         looked = 0
         for each in list(by_channels.values()):
