@@ -69,6 +69,7 @@ NETWORKS = {
 }  # fmt: skip
 _MAX = ("--cali_method", "max")
 _TUNED = (*_MAX, "--tune", "--tune_num", "50")
+_SHIFTED = ("--shift-channels=dataset={samples}",)
 _EQUAL = ("--equalize-channels=dataset={samples}", "--dce")
 _WALK = "dataset={samples} chip=bm1684x {symmetry}"
 RECIPES = {
@@ -77,10 +78,13 @@ RECIPES = {
     "tuned ranges": Recipe(calibration=_TUNED),
     "bias correction": Recipe(calibration=_MAX, passes=(f"--correct-bias={_WALK}",)),
     "weight reconstruction": Recipe(calibration=_MAX, passes=(f"--reconstruct-weights={_WALK}",)),
+    "channel shifts": Recipe((*_SHIFTED, "--dce"), _MAX),
     "channel equalisation": Recipe(_EQUAL, _MAX),
+    "shifts, equalisation": Recipe((*_SHIFTED, *_EQUAL), _MAX),
     "equalisation, bias correction": Recipe(_EQUAL, _MAX, (f"--correct-bias={_WALK}",)),
     "equalisation, weight reconstruction": Recipe(_EQUAL, _MAX, (f"--reconstruct-weights={_WALK}",)),
     "equalisation, tuned ranges, weight reconstruction": Recipe(_EQUAL, _TUNED, (f"--reconstruct-weights={_WALK}",)),
+    "all": Recipe((*_SHIFTED, *_EQUAL), _TUNED, (f"--reconstruct-weights={_WALK}",)),
 }
 """Weights have a scale a channel in all of them."""
 
