@@ -71,7 +71,7 @@ class _Generator:
             self._weights[op.results[0]] = held_weight(self._program, op)
         elif name == "Input" or on_host(op, self._kinds):
             self._given(op)
-        elif name not in ("None", "Reshape"):
+        elif name != "None" and not is_alias(op, self._kinds):
             try:
                 self._computed(op)
             except UnsupportedModel as error:
@@ -91,7 +91,7 @@ class _Generator:
         for op in self._program.ops:
             for value in op.results:
                 place = self._places.get(root_of(value, self._kinds))
-                if place and (is_alias(op, self._kinds) or value not in self._weights):
+                if place and value not in self._weights:
                     self._code.tensors[value_name(value)] = place, shape_of(value)
 
     def _given(self, op: TensorOp) -> None:

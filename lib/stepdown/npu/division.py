@@ -54,7 +54,7 @@ def kinds_of(op: TensorOp, weights: Weights, chip: Chip) -> tuple[str, ...]:
     """
     if refusal(op, weights, chip) is not None:
         return (HOST,)
-    if is_move(op) or op.name in ("tpu.Reshape", "tpu.Convert"):
+    if is_move(op) or op.name == "tpu.Convert":
         return (NPU, HOST)
     return (HOST,) if _mode(op) in chip.host_modes else (NPU,)
 
@@ -69,7 +69,7 @@ def refusal(op: TensorOp, weights: Weights, chip: Chip) -> StepError | None:
             raise UnsupportedModel("a tensor has no elements")
         if is_move(op):
             moves(op, [places[v] for v in op.operands], [places[v] for v in op.results], _anywhere)
-        elif op.name != "tpu.Reshape":
+        else:
             kernel = kernel_of(op, weights)
             plainest(Group([Layer(kernel, kernel.constants(local_memory(chip).lanes), ())]), chip)
     except (UnsupportedModel, ResourceError) as error:

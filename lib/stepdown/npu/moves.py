@@ -154,7 +154,13 @@ def _resize(op: Any, source: Tensor, target: Tensor, reserve: Reserve) -> list[C
     return found or [Move(source=source, target=target)]
 
 
+def _reshape(op: Any, sources: Places, targets: Places) -> list[Command]:
+    """Copy; what is not a constant has the place of what it repeats, and needs none."""
+    return [Move(source=sources[0], target=targets[0])]
+
+
 _MOVES: dict[str, Callable[[Any, Places, Places], list[Command]]] = {
+    "Reshape": _reshape,
     "Transpose": _transpose,
     "Concat": _concat,
     "Split": _split,

@@ -118,7 +118,10 @@ def _two(builder: Builder, x: SSAValue) -> SSAValue | None:
     alike = [value for value in builder.values if shape_of(value) == shape]
     other = builder.rng.choice(alike)
     if builder.rng.random() < 0.4:
-        other = builder.weight(tuple(builder.rng.choice((1, size)) if at else 1 for at, size in enumerate(shape)))
+        repeated = tuple(builder.rng.choice((1, size)) if at else 1 for at, size in enumerate(shape))
+        flat = builder.rng.random() < 0.2
+        other = builder.weight((int(np.prod(repeated)),) if flat else repeated)
+        other = builder.op("Reshape", [other], shape=repeated) if flat else other
     pair = [x, other] if builder.rng.random() < 0.8 or other not in builder.values else [other, x]
     return builder.op(name, pair, **(builder.relu() if name in ("Add", "Sub", "Mul") else {}))
 

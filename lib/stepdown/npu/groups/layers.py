@@ -10,12 +10,17 @@ from stepdown.dialects.op import TensorOp
 from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels import Constant, Kernel
 from stepdown.npu.kernels.base import Region
-from stepdown.npu.subnets import on_host
+from stepdown.npu.subnets import is_constant, on_host
 
 
 def is_alias(op: Operation, kinds: Sequence[str]) -> bool:
-    """Tell whether an op's result lies where its operand lies: a reshape that the host does not execute."""
-    return isinstance(op, TensorOp) and op.name.endswith(".Reshape") and not on_host(op, kinds)
+    """Tell whether an op's result lies where its operand lies: a reshape that the host does not execute.
+
+    One of a constant is a copy: a tensor has a place of its own.
+    """
+    if not isinstance(op, TensorOp) or not op.name.endswith(".Reshape"):
+        return False
+    return not on_host(op, kinds) and not is_constant(op.operands[0])
 
 
 def root_of(value: SSAValue, kinds: Sequence[str]) -> SSAValue:
