@@ -7,7 +7,8 @@ Every case is a model file that the simulator runs from the file alone. Prints a
 the host ran; bytes that differ; in F32 the worst ratio of a difference to its bound (npu_bounds.py), op by op from the
 machine's own operands; the milliseconds that the cost model predicts; the seconds that the passes with code generation,
 loading and simulation took; bytes of a lane's local memory (of a systolic array: of its scratchpad), and of global
-memory. A mode that a chip has not is a row with its message. With `--write`, writes docs/npu_matrix.md.
+memory. A mode that a chip has not is a row with its message. With `--write`, writes
+docs/npu_matrix.md, in which other cases keep their rows.
 `smallest` is the least power of two of a lane's bytes with which no more ops run on the host, found by bisection.
 Ends with 1 where a byte differs, a bound is broken, or a case fails.
 """
@@ -35,9 +36,15 @@ QUICK = ("mnist_cnn", "resnet8", "kws", "ad")
 CHIPS = tuple(name for name in chip_names() if load_chip(name).kind == "npu")
 PAGE = REGRESSION.parent / "docs" / "npu_matrix.md"
 HEAD = (
-    "network", "mode", "chip", "memory", "tensors", "host", "differing", "F32 ratio", "predicted ms", "code s",
-    "load s", "run s", "lane bytes", "global bytes",
+    "network", "mode", "chip", "memory", "groups", "tensors", "host", "differing", "F32 ratio", "predicted ms",
+    "code s", "load s", "run s", "lane bytes", "global bytes",
 )  # fmt: skip
+_KNOWN: tuple[Sequence[str], ...] = (tuple(NETWORKS), MODES, CHIPS, MEMORIES)
+_TEXT = """\
+`python regression/bench/npu_matrix.py --write` measures this table; a run over some of the cases renews their rows.
+`groups` tells whether --layer-group was among the passes, or every op was alone. `host` counts ops that the host ran,
+such as Softmax. `predicted ms` is by the cost model for the chip with that much local memory; seconds are of a machine
+with two cores that others used too. F32: a ratio of 1 would be a difference as large as its bound."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def main() -> int:
         table.append(cells)
         failed += not good
     if given.write:
-        PAGE.write_text(page(table), encoding="utf-8")
+        PAGE.write_text(merged(PAGE.read_text("utf-8") if PAGE.exists() else "", table), encoding="utf-8")
     print(f"{len(table)} cases, {failed} failed")
     return int(failed > 0)
 
@@ -90,9 +97,13 @@ def _memories(networks: Networks, case: Case, given: argparse.Namespace) -> Iter
         try:
             chip = sized(load_chip(case.chip), memory, partial(hosted, lowered))
             result = run(lowered, chip, given.passes, given.work, arrays)
-            yield _row((*case.words, memory), result, chip, exact=case.mode != "F32")
+            yield _row((*case.words, memory, _groups(given.passes)), result, chip, exact=case.mode != "F32")
         except StepError as error:
             yield (*case.words, memory, f"failed: {error}"), False
+
+
+def _groups(passes: Sequence[str]) -> str:
+    return "yes" if "layer-group" in passes else "no"
 
 
 def _row(words: Sequence[str], result: Result, chip: Chip, exact: bool) -> tuple[Sequence[str], bool]:
@@ -182,15 +193,23 @@ def hosted(lowered: Path, chip: Chip) -> int:
 # --- the page
 
 
-def page(table: Sequence[Sequence[str]]) -> str:
-    """Return the document."""
-    text = (__doc__ or "").partition("\n\n")[0]
-    lines = ["# The machine beside the reference", "", text, "", f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join([*row, *[''] * (len(HEAD) - len(row))])} |" for row in table), ""])
+def merged(old: str, table: Sequence[Sequence[str]]) -> str:
+    """Return the document with these rows; of those that it had, other cases are kept."""
+    lines = [line.strip("| ").split(" | ") for line in old.splitlines() if line.startswith("| ")][1:]
+    rows = {_key(row): row for row in [*([cell.strip() for cell in line] for line in lines), *table]}
+    order = sorted(rows, key=lambda key: tuple(known.index(cell) for known, cell in zip(_KNOWN, key, strict=True)))
+    head = ["# The machine beside the reference", "", (__doc__ or "").partition("\n\n")[0], "", _TEXT, ""]
+    cells = ([*rows[key], *[""] * (len(HEAD) - len(rows[key]))] for key in order)
+    body = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *(f"| {' | '.join(row)} |" for row in cells), ""]
+    return "\n".join([*head, *body])
+
+
+def _key(row: Sequence[str]) -> tuple[str, ...]:
+    return (*row[:3], row[3] if row[3] in MEMORIES else MEMORIES[0])
 
 
 def _line(cells: Sequence[str]) -> str:
-    widths = (18, 15, 8, 8, 7, 5, 9, 9, 12, 6, 6, 6, 10, 12)
+    widths = (18, 15, 8, 8, 6, 7, 5, 9, 9, 12, 6, 6, 6, 10, 12)
     return " ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=False)).rstrip()
 
 
