@@ -92,8 +92,7 @@ class Pairs(_Vectors):
 
     def sum(self, total: Expr, operands: Expr, weights: Expr) -> Expr:
         """Return the sums with both products added."""
-        name = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
-        return total + llvm(f"int32x{self.lanes}", name[self.lanes], operands, weights)
+        return total + pair_sums(self.lanes, operands, weights)
 
 
 @dataclass(frozen=True)
@@ -121,6 +120,16 @@ class QuadsU8(_Vectors):
         """Return the sums with the four products added."""
         name = {8: "llvm.x86.avx512.vpdpbusd.256", 16: "llvm.x86.avx512.vpdpbusd.512"}[self.lanes]
         return llvm(f"int32x{self.lanes}", name, total, operands, weights)
+
+
+PAIR_SUMS = ("pairs", "quads_u8")
+"""The dots of processors that sum pairs of 16-bit products in 32 bits."""
+
+
+def pair_sums(lanes: int, a: Expr, b: Expr) -> Expr:
+    """Return a[2i]·b[2i] + a[2i+1]·b[2i+1] in lane i: pmaddwd."""
+    name = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+    return llvm(f"int32x{lanes}", name[lanes], a, b)
 
 
 _DOTS: dict[str, type[Dot]] = {"plain": Plain, "pairs": Pairs, "quads_u8": QuadsU8}

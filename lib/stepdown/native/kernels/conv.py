@@ -22,15 +22,20 @@ class IntegerMac(Kernel):
         """Refuse what is not of integers, or has weights that are not constant."""
         if not all(self.op.params(i) for i in (0, 1)) or self.weights[1] is None:
             raise self.refuse("is not of integers with constant weights")
-        self._filter = centred(self.weights[1], self.op.params(1), np.int16)
-        self._dot = dot_of(self.machine)
-        if not -128 <= self._filter.min() <= self._filter.max() <= 127:
+        self.stored_filter = centred(self.weights[1], self.op.params(1), np.int16)
+        self.dot = dot_of(self.machine)
+        if not -128 <= self.stored_filter.min() <= self.stored_filter.max() <= 127:
             raise self.refuse("has weights whose zero point takes them beyond 8 bits")
-        self._image = self.image().flattened()
-        self._input, self._bias = self.op.params(0), self.weights[2]
-        self._code = MacCode(self._image, self._dot, self._band(), self.machine.scratch_bytes)
-        self._scale = Scale(self.weights[3], self.weights[4], self.op.rounding, self._bound())  # type: ignore[attr-defined]
-        self._output = Output(self.op.result_dtype.__name__, self.op.result_params.zero_point, self.op.bounds())
+        self.over = self.image().flattened()
+        self.input, self.bias = self.op.params(0), self.weights[2]
+        self.scale = Scale(self.weights[3], self.weights[4], self.op.rounding, self._bound())  # type: ignore[attr-defined]
+        self.output = Output(self.op.result_dtype.__name__, self.op.result_params.zero_point, self.op.bounds())
+
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Decide how the work is cut."""
+        self._code = MacCode(self.over, self.dot, self._band(), self.machine.scratch_bytes)
 
     def image(self) -> Image:
         """Return what is summed over."""
@@ -41,45 +46,44 @@ class IntegerMac(Kernel):
         raise NotImplementedError
 
     def _band(self) -> Band:
-        dot, zero_point = self._dot, self._input.zero_point
-        offset = -zero_point if dot.centred else dot.offset(self._input.type)
+        dot, zero_point = self.dot, self.input.zero_point
+        offset = -zero_point if dot.centred else dot.offset(self.input.type)
 
         def change(x: Expr) -> Expr:
             return cast(dot.operand, cast("int16", x) + const(offset, "int16")) if offset else cast(dot.operand, x)
 
-        return Band(self._image, dot.operand, change, zero_point + offset, 4 * dot.lanes)
+        return Band(self.over, dot.operand, change, zero_point + offset, 4 * dot.lanes)
 
     def _bound(self) -> int:
         """Return what no |sum| exceeds."""
-        least, most = (bound - self._input.zero_point for bound in self._input.bounds)
-        flat = np.abs(self.filter().astype(np.int64)).reshape(self._image.out_channels, -1)
+        least, most = (bound - self.input.zero_point for bound in self.input.bounds)
+        flat = np.abs(self.filter().astype(np.int64)).reshape(self.over.out_channels, -1)
         sums = flat.sum(1) * max(-least, most)
-        return int((sums + (0 if self._bias is None else np.abs(self._bias.astype(np.int64)))).max(initial=1))
+        return int((sums + (0 if self.bias is None else np.abs(self.bias.astype(np.int64)))).max(initial=1))
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights, the sums to begin with, and the scales of the channels."""
-        channels = self._image.out_channels
-        start = np.zeros(channels, np.int64) if self._bias is None else self._bias.astype(np.int64)
-        if not self._dot.centred:
-            extra = self._input.zero_point + self._dot.offset(self._input.type)
+        channels = self.over.out_channels
+        start = np.zeros(channels, np.int64) if self.bias is None else self.bias.astype(np.int64)
+        if not self.dot.centred:
+            extra = self.input.zero_point + self.dot.offset(self.input.type)
             start = start - extra * self.filter().reshape(channels, -1).sum(1, dtype=np.int64)
-        scales = {n: self._code.by_channel(v) for n, v in self._scale.constants(channels).items()}
+        scales = {n: self._code.by_channel(v) for n, v in self.scale.constants(channels).items()}
         weights = self._code.weights(self.filter().astype(np.int8))
         return {"weights": weights, "bias": self._code.by_channel(start.astype(np.int32)), **scales}
 
     @property
     def scratch(self) -> tuple[str, int]:
         """The copy of rows."""
-        return self._dot.operand, self._code.scratch
+        return self.dot.operand, self._code.scratch
 
     def write(self, f: Function, inputs: Any, results: Any, constants: Buffers) -> None:
         """Write the sums."""
-        self._code.write(f, inputs[0], results[0], constants, self._scale, self._output)
+        self._code.write(f, inputs[0], results[0], constants, self.scale, self.output)
 
 
-@kernel("Conv")
-class Convolution(IntegerMac):
-    """Convolution over one or two dimensions, in groups."""
+class Windowed(IntegerMac):
+    """A convolution over one or two dimensions."""
 
     layout = CHANNELS_LAST
 
@@ -95,14 +99,25 @@ class Convolution(IntegerMac):
             return (*([fill] * (2 - rank)), *values)
 
         return Image(
-            n, *pair(size, 1), c, *pair(out, 1), o, pair(self._filter.shape[2:], 1), pair(op.strides, 1),
+            n, *pair(size, 1), c, *pair(out, 1), o, pair(self.stored_filter.shape[2:], 1), pair(op.strides, 1),
             pair(op.dilations, 1), pair(op.pads[:rank], 0), op.group,
         )  # fmt: skip
 
     def filter(self) -> np.ndarray:
         """Return the weights as [O, C / group, KH, KW]."""
-        w = self._filter
+        w = self.stored_filter
         return w if w.ndim == 4 else w[:, :, None]
+
+
+@kernel("Conv")
+class Convolution(Windowed):
+    """Convolution, in groups of several channels."""
+
+    def prepare(self) -> None:
+        """Leave convolutions of each channel by itself to `depthwise`."""
+        if self.over.group == self.over.channels == self.over.out_channels > 1:
+            raise self.refuse("is depthwise")
+        super().prepare()
 
 
 @kernel("MatMul")
@@ -114,12 +129,12 @@ class Product(IntegerMac):
     def image(self) -> Image:
         """Return the rows as one row of pixels."""
         shape, w = shape_of(self.op.operands[0]), self.filter()
-        if self._filter.ndim != 2:
+        if self.stored_filter.ndim != 2:
             raise self.refuse("has a constant side that is no matrix")
         rows = int(np.prod(shape[:-1]))
         return Image(1, 1, rows, shape[-1], 1, rows, len(w))
 
     def filter(self) -> np.ndarray:
         """Return the matrix as [O, C, 1, 1]."""
-        w = self._filter if self.op.right_transpose else self._filter.swapaxes(-1, -2)  # type: ignore[attr-defined]
+        w = self.stored_filter if self.op.right_transpose else self.stored_filter.swapaxes(-1, -2)  # type: ignore[attr-defined]
         return w.reshape(*w.shape[:2], 1, 1)

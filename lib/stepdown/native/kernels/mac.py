@@ -207,9 +207,7 @@ class _Block:
                 for v, weight in enumerate(weights):
                     dot.add(f, sums, self._at(p, v), operands, weight)
 
-    def _finish(
-        self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, scale: Scale, output: Output
-    ) -> None:
+    def _finish(self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, scale: Scale, output: Output) -> None:
         """Scale the sums and store them; the last vector of a group may have fewer channels than lanes.
 
         They go through memory, so that one loop over the positions does for all: less code, and the same time.
