@@ -43,6 +43,6 @@ def _magnitudes(op: TensorOp, operands: list[Any]) -> np.ndarray:
     plain = op.clone()
     plain.attributes = {name: value for name, value in op.attributes.items() if name not in ("do_relu", "relu_limit")}
     sizes = [None if x is None else np.abs(x.astype(np.float64)) for x in operands]
-    found = np.asarray(plain.compute(*sizes)[0])  # type: ignore[attr-defined]
+    found = np.asarray(plain.compute(*sizes)[0])
     plain.drop_all_references()
     return found

@@ -225,14 +225,16 @@ def _parser() -> argparse.ArgumentParser:
     return options
 
 
-def _some(known: Sequence[str]) -> "type":
+def _some(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads a list of some of these words."""
+
     def pick(text: str) -> tuple[str, ...]:
         chosen = tuple(text.split(","))
         if unknown := [name for name in chosen if name not in known]:
             raise argparse.ArgumentTypeError(f"no {unknown[0]}: {', '.join(known)}")
         return chosen
 
-    return pick  # type: ignore[return-value]
+    return pick
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The networks on which the NPU is judged: imported, calibrated on one input and lowered, each kept in a folder."""
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class Networks:
 def inputs(program: Program, seed: int = 3) -> dict[str, np.ndarray]:
     """Return an input: the photo where there are three channels and room, else random numbers."""
     rng = np.random.default_rng(seed)
-    return {spec.name: _input(spec.shape, rng) for spec in MlirRunner(program).inputs()}
+    return {spec.name: _input(tuple(size or 1 for size in spec.shape), rng) for spec in MlirRunner(program).inputs()}
 
 
 def calibrate(program: Program, given: Mapping[str, np.ndarray]) -> None:
@@ -121,11 +122,9 @@ def _input(shape: Shape, rng: np.random.Generator) -> np.ndarray:
 
 def _write_light(name: str, path: Path) -> None:
     """Write a light network of the onnx wheel with seeded weights."""
-    import sys
-
     import onnx
 
     sys.path.append(str(REGRESSION / "unit"))
-    from light_models import seeded_light_model
+    from light_models import seeded_light_model  # type: ignore[import-not-found]
 
     onnx.save(seeded_light_model(name), path)
