@@ -110,15 +110,18 @@ class Synchronizer:
         for space, low, high, writes in accesses:
             wanted = _most(wanted, self._spans[space].before(low, high, writes))
         have = known[-1] if known else _NONE
-        wait = tuple(
-            count if count > old and engine != at else 0
-            for engine, (count, old) in enumerate(zip(wanted, have, strict=True))
-        )
+        news = tuple(0 if engine == at or count <= have[engine] else count for engine, count in enumerate(wanted))
+        wait = self._needed(news)
         stream.append(replace(command, wait=(wait[0], wait[1], wait[2])))
         known.append(self._learnt(have, wait))
         for space, low, high, writes in accesses:
             self._spans[space].use(low, high, writes, at, len(stream))
         return name, len(stream) - 1
+
+    def _needed(self, wait: Counts) -> Counts:
+        """Return the counts of a wait that do not follow from the others."""
+        told = [self._known[name][count - 1] for name, count in zip(ENGINES, wait, strict=True) if count]
+        return tuple(0 if any(each[engine] >= count for each in told) else count for engine, count in enumerate(wait))
 
     def _learnt(self, have: Counts, wait: Counts) -> Counts:
         """Return how many commands of each engine have ended when one starts that has waited."""
