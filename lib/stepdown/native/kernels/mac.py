@@ -19,7 +19,10 @@ from stepdown.native.rescaling import Output, Scale
 from stepdown.native.tir import Expr, Function
 
 _REGISTERS = 16
-_MOST_POSITIONS, _MOST_VECTORS = 12, 4
+_MOST_POSITIONS = 12
+_VECTORS = (1, 2, 4)
+_STORED = 2
+"""Vectors of sums whose results are stored at a time: they are packed together."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,9 @@ class MacCode:
         image, width = self.image, self.image.out_width
         shapes = [
             (self._cost(p, v), -p, v)
-            for v in range(1, min(_MOST_VECTORS, self.vectors) + 1)
+            for v in _VECTORS
             for p in range(1, min(_MOST_POSITIONS, width) + 1)
-            if p * v + v + 1 <= _REGISTERS
+            if v <= self.vectors and p * v + v + 1 <= _REGISTERS
         ]
         _, negative, vectors = min(shapes)
         positions = -negative
@@ -217,12 +220,14 @@ class _Block:
         made = f.local("int32", self.part.width * positions * lanes)
         with f.loop(self.part.width * positions, "unroll") as i, f.loop(lanes, "vector") as lane:
             f.store(made, i * lanes + lane, sums[i * lanes + lane])
+        used = self.part.width * lanes
+        if self.part.end == code.vectors and self.part.count == 1:
+            used -= code.vectors * lanes - code.out_depth
         with f.loop(positions) as p:
-            for v in range(self.part.width):
-                ends = self.part.end == code.vectors and self.part.count == 1 and v == self.part.width - 1
-                used = code.out_depth - (code.vectors - 1) * lanes if ends else lanes
-                target = (pixel + p) * image.out_channels + self.group * code.out_depth + (self.vector + v) * lanes
-                with f.loop(used, "vector") as lane:
-                    parts = scale.values(self.constants, self._channel + v * lanes + lane)
-                    scaled = scale.apply(made[p * (self.part.width * lanes) + v * lanes + lane], parts)
-                    f.store(y, target + lane, output.stored(scaled, scale.wide))
+            target = (pixel + p) * image.out_channels + self.group * code.out_depth + self.vector * lanes
+            for piece in cuts(used, _STORED * lanes):
+                for first in range(piece.first, piece.end, piece.width):
+                    with f.loop(piece.width, "vector") as lane:
+                        parts = scale.values(self.constants, self._channel + first + lane)
+                        scaled = scale.apply(made[p * (self.part.width * lanes) + first + lane], parts)
+                        f.store(y, target + first + lane, output.stored(scaled, scale.wide))
