@@ -13,7 +13,7 @@ from targets import targets
 from stepdown.chips import Chip, load_chip
 from stepdown.dialects.program import Program
 from stepdown.dialects.text import parse_module, print_module
-from stepdown.errors import InputError, ResourceError
+from stepdown.errors import InputError, ResourceError, StepError
 from stepdown.formats.tflite.importer import import_tflite
 from stepdown.formats.tflite.loader import load_tflite
 from stepdown.npu.codegen import generate
@@ -23,7 +23,7 @@ from stepdown.npu.groups.choose import choose
 from stepdown.npu.groups.estimate import estimate
 from stepdown.npu.groups.layers import Group, Layer
 from stepdown.npu.groups.layout import items, lay_out, local_bytes
-from stepdown.npu.groups.notes import note_groups, runs
+from stepdown.npu.groups.notes import check_notes, note_groups, runs
 from stepdown.npu.groups.packing import Packing
 from stepdown.npu.groups.prices import Prices
 from stepdown.npu.groups.tiles import Parts, cut, rows_of, shapes_of
@@ -237,6 +237,20 @@ def test_notes_are_text_and_back_and_change_nothing() -> None:
     LayerGroup(longest=1).run(program)
     numbers = [op.note("layer_group") for op in program.ops if op.note("layer_group") is not None]
     assert numbers == list(range(len(numbers)))
+
+
+def test_notes_that_contradict_each_other_are_a_bug() -> None:
+    program, _ = divided(mnist)
+    note_groups(program, load_chip("bm1684x"))
+    check_notes(program)
+    grouped = [op for op in program.ops if op.note("layer_group") is not None]
+    grouped[1].set_note("layer_tile", None)
+    with pytest.raises(StepError, match="has a part of the notes of a group"):
+        check_notes(program)
+    note_groups(program, load_chip("bm1684x"))
+    grouped[1].set_note("layer_group", 5)
+    with pytest.raises(StepError, match="is of group 5 after group 0 of subnet 0"):
+        check_notes(program)
 
 
 def test_notes_that_are_wrong_are_named() -> None:

@@ -13,7 +13,8 @@ from xdsl.ir import SSAValue
 from stepdown.chips import Chip
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.program import Program
-from stepdown.errors import UnsupportedModel
+from stepdown.dialects.text import describe
+from stepdown.errors import StepError, UnsupportedModel
 from stepdown.npu.cost import local_memory
 from stepdown.npu.groups.choose import LONGEST, choose
 from stepdown.npu.groups.layers import Layer, is_alias
@@ -31,6 +32,9 @@ def note_groups(program: Program, chip: Chip, longest: int = LONGEST) -> None:
     Raises:
         ResourceError: an op alone does not fit local memory.
     """
+    for op in program.ops:
+        op.set_note("layer_group", None)
+        op.set_note("layer_tile", None)
     number = 0
     for run in list(runs(program, chip)):
         for ops, parts in _chosen(run, chip, longest):
@@ -38,6 +42,23 @@ def note_groups(program: Program, chip: Chip, longest: int = LONGEST) -> None:
                 op.set_note("layer_group", number)
                 op.set_note("layer_tile", [parts.n, parts.channels, parts.rows])
             number += 1
+
+
+def check_notes(program: Program) -> None:
+    """Check the notes: ops with commands have both, and those of a group follow each other in one subnet.
+
+    Raises:
+        StepError: they do not; a bug of whoever wrote them.
+    """
+    kinds, last = subnet_kinds(program), (-1, None)
+    for op in program.ops:
+        number, subnet = op.note("layer_group"), op.note("subnet")
+        if (number is None) != (op.note("layer_tile") is None) or (number is not None and on_host(op, kinds)):
+            raise StepError("has a part of the notes of a group", describe(op))
+        if number is not None:
+            if not (number == last[0] + 1 or (number, subnet) == last):
+                raise StepError(f"is of group {number} after group {last[0]} of subnet {last[1]}", describe(op))
+            last = number, subnet
 
 
 def _chosen(run: TensorOp | list[Layer], chip: Chip, longest: int) -> Iterator[tuple[list[TensorOp], Parts]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stepdown.dialects.program import Program
-from stepdown.npu.groups.notes import note_groups
+from stepdown.npu.groups.notes import check_notes, note_groups
 from stepdown.npu.target import npu_of
 from stepdown.transforms.base import Pass
 
@@ -24,3 +24,4 @@ class LayerGroup(Pass):
             ResourceError: an op alone does not fit local memory.
         """
         note_groups(program, npu_of(program, self.chip), max(1, self.longest))
+        check_notes(program)
