@@ -25,6 +25,7 @@ class Dot:
     group: int = 1
     operand: str = "int16"
     centred: bool = True
+    sums: str = "int32"
 
     def offset(self, stored: str) -> int:
         """Return what is added to a stored integer of type i8 or u8 that is copied as it is."""
@@ -53,13 +54,13 @@ class Plain(Dot):
 
     def operands(self, f: Function, buffer: Any, index: Expr) -> Expr:
         """Return one operand."""
-        return f.let(cast("int32", buffer[index]))
+        return f.let(cast(self.sums, buffer[index]))
 
     def add(self, f: Function, sums: Any, at: Expr, operands: Expr, weights: Any) -> None:
         """Add operand · weight in each lane."""
         buffer, index = weights
         with f.loop(self.lanes, "vector") as lane:
-            f.store(sums, at + lane, sums[at + lane] + operands * cast("int32", buffer[index + lane]))
+            f.store(sums, at + lane, sums[at + lane] + operands * cast(self.sums, buffer[index + lane]))
 
 
 class _Vectors(Dot):
@@ -138,6 +139,11 @@ _DOTS: dict[str, type[Dot]] = {"plain": Plain, "pairs": Pairs, "quads_u8": Quads
 def dot_of(machine: Machine) -> Dot:
     """Return the step of a machine."""
     return _DOTS[machine.dot](machine.lanes)
+
+
+def float_dot(machine: Machine) -> Dot:
+    """Return the step of a machine for f32: a product and a sum, which may be one instruction that rounds once."""
+    return Plain(machine.lanes, operand="float32", sums="float32")
 
 
 def packed(weights: np.ndarray, dot: Dot, vectors: int) -> np.ndarray:

@@ -151,7 +151,7 @@ def same_code(a: Any, b: Any) -> bool:
 
 def const(value: float, dtype: str = "int32") -> Expr:
     """Return a constant; a real one by its bits where TVM would print it as C with too few digits."""
-    if dtype not in _BITS or (value == int(value) and abs(value) < _PRINTED):
+    if dtype not in _BITS or (abs(value) < _PRINTED and value == int(value)):
         return tirx().const(value, dtype)
     integer, code = _BITS[dtype]
     (pattern,) = struct.unpack(code[1], struct.pack(code[0], value))

@@ -1,41 +1,28 @@
-"""Convolutions and products with constant matrices, of integers."""
+"""Convolutions and products with constant matrices, of integers and of f32."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from stepdown.dialects.tpu.base import centred
-from stepdown.dialects.types import shape_of
-from stepdown.native.dots import dot_of
+from stepdown.dialects.types import quant_of, shape_of, storage_of
+from stepdown.native.dots import Dot, dot_of, float_dot
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import CHANNELS_LAST, LOGICAL, Buffers, Kernel, kernel
 from stepdown.native.kernels.image import Image
 from stepdown.native.kernels.mac import MacCode
 from stepdown.native.rescaling import Output, Scale
-from stepdown.native.tir import Expr, Function, cast, const
+from stepdown.native.tir import Expr, Function, cast, clamp, const, largest
 
 
-class IntegerMac(Kernel):
-    """Sums of products with constant weights, rescaled: subclasses say which image they are over."""
+class Mac(Kernel):
+    """Sums of products with constant weights: a subclass says of what image, and of which numbers."""
 
-    def check(self) -> None:
-        """Refuse what is not of integers, or has weights that are not constant."""
-        if not all(self.op.params(i) for i in (0, 1)) or self.weights[1] is None:
-            raise self.refuse("is not of integers with constant weights")
-        self.stored_filter = centred(self.weights[1], self.op.params(1), np.int16)
-        self.dot = dot_of(self.machine)
-        if not -128 <= self.stored_filter.min() <= self.stored_filter.max() <= 127:
-            raise self.refuse("has weights whose zero point takes them beyond 8 bits")
-        self.over = self.image().flattened()
-        self.input, self.bias = self.op.params(0), self.weights[2]
-        self.scale = Scale(self.weights[3], self.weights[4], self.op.rounding, self._bound())  # type: ignore[attr-defined]
-        self.output = Output(self.op.result_dtype.__name__, self.op.result_params.zero_point, self.op.bounds())
-
-        self.prepare()
-
-    def prepare(self) -> None:
-        """Decide how the work is cut."""
-        self._code = MacCode(self.over, self.dot, self._band(), self.machine.scratch_bytes)
+    dot: Dot
+    stored_filter: np.ndarray
+    """The weights as the op has them, without their zero point."""
+    bias: np.ndarray | None
 
     def image(self) -> Image:
         """Return what is summed over."""
@@ -45,7 +32,48 @@ class IntegerMac(Kernel):
         """Return the weights as [O, C / group, KH, KW]."""
         raise NotImplementedError
 
-    def _band(self) -> Band:
+    def band(self) -> Band:
+        """Return how rows of the image are copied."""
+        raise NotImplementedError
+
+    def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
+        """Return what is stored of a sum."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Decide how the work is cut."""
+        self.over = self.image().flattened()
+        self.code = MacCode(self.over, self.dot, self.band(), self.machine.scratch_bytes)
+
+    @property
+    def scratch(self) -> tuple[str, int]:
+        """The copy of rows."""
+        return self.dot.operand, self.code.scratch
+
+    def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
+        """Write the sums."""
+        self.code.write(f, inputs[0], results[0], constants, self.finish)
+
+
+class IntegerMac(Mac):
+    """Exact sums of integers, rescaled."""
+
+    def check(self) -> None:
+        """Refuse what is not of integers, or has weights that are not constant."""
+        op: Any = self.op
+        if not all(map(quant_of, op.operands[:2])) or self.weights[1] is None:
+            raise self.refuse("is not of integers with constant weights")
+        self.dot = dot_of(self.machine)
+        self.input, self.bias = op.params(0), self.weights[2]
+        self.stored_filter = centred(self.weights[1], op.params(1), np.int16)
+        if not -128 <= self.stored_filter.min() <= self.stored_filter.max() <= 127:
+            raise self.refuse("has weights whose zero point takes them beyond 8 bits")
+        self.prepare()
+        self.scale = Scale(self.weights[3], self.weights[4], op.rounding, self._bound())
+        self.output = Output(op.result_dtype.__name__, op.result_params.zero_point, op.bounds())
+
+    def band(self) -> Band:
+        """Return a copy in the type of the dot product."""
         dot, zero_point = self.dot, self.input.zero_point
         offset = -zero_point if dot.centred else dot.offset(self.input.type)
 
@@ -68,24 +96,57 @@ class IntegerMac(Kernel):
         if not self.dot.centred:
             extra = self.input.zero_point + self.dot.offset(self.input.type)
             start = start - extra * self.filter().reshape(channels, -1).sum(1, dtype=np.int64)
-        scales = {n: self._code.by_channel(v) for n, v in self.scale.constants(channels).items()}
-        weights = self._code.weights(self.filter().astype(np.int8))
-        return {"weights": weights, "bias": self._code.by_channel(start.astype(np.int32)), **scales}
+        scales = {n: self.code.by_channel(v) for n, v in self.scale.constants(channels).items()}
+        weights = self.code.weights(self.filter().astype(np.int8))
+        return {"weights": weights, "bias": self.code.by_channel(start.astype(np.int32)), **scales}
 
-    @property
-    def scratch(self) -> tuple[str, int]:
-        """The copy of rows."""
-        return self.dot.operand, self._code.scratch
-
-    def write(self, f: Function, inputs: Any, results: Any, constants: Buffers) -> None:
-        """Write the sums."""
-        self._code.write(f, inputs[0], results[0], constants, self.scale, self.output)
+    def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
+        """Return the rescaled sum."""
+        return self.output.stored(self.scale.apply(total, self.scale.values(constants, channel)), self.scale.wide)
 
 
-class Windowed(IntegerMac):
-    """A convolution over one or two dimensions."""
+class FloatMac(Mac):
+    """Sums of f32, in an order of our own, with or without rounding of each product."""
+
+    def check(self) -> None:
+        """Refuse what is not of f32, or has weights that are not constant."""
+        if storage_of(self.op.operands[0]) != "f32" or self.weights[1] is None:
+            raise self.refuse("is not of f32 with constant weights")
+        self.dot = float_dot(self.machine)
+        self.stored_filter, self.bias = self.weights[1].astype(np.float32), self.weights[2]
+        self.prepare()
+
+    def band(self) -> Band:
+        """Return a plain copy."""
+        return Band(self.over, "float32", lambda x: x, 0, 4 * self.dot.lanes)
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Return packed weights and the bias."""
+        start = np.zeros(self.over.out_channels) if self.bias is None else self.bias
+        weights = self.code.weights(self.filter())
+        return {"weights": weights, "bias": self.code.by_channel(start.astype(np.float32))}
+
+    def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
+        """Return the sum after the fused ReLU."""
+        return activated(self.op, total)
+
+
+def activated(op: Any, value: Expr) -> Expr:
+    """Return a f32 result after the ReLU that is fused into its op."""
+    if not getattr(op, "do_relu", False):
+        return value
+    if op.relu_limit >= 0:
+        return clamp(value, 0.0, op.relu_limit, "float32")
+    return largest(value, const(0.0, "float32"))
+
+
+class OverWindows:
+    """A convolution over one or two dimensions; mixed in front of a `Mac`."""
 
     layout = CHANNELS_LAST
+    op: Any
+    stored_filter: np.ndarray
+    refuse: Any
 
     def image(self) -> Image:
         """Return the image; one dimension is a row."""
@@ -93,7 +154,7 @@ class Windowed(IntegerMac):
         rank = len(size)
         if rank > 2:
             raise self.refuse("has three spatial dimensions")
-        op: Any = self.op
+        op = self.op
 
         def pair(values: Any, fill: int) -> tuple[int, int]:
             return (*([fill] * (2 - rank)), *values)
@@ -108,33 +169,62 @@ class Windowed(IntegerMac):
         w = self.stored_filter
         return w if w.ndim == 4 else w[:, :, None]
 
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel is convolved by itself."""
+        image = self.image()
+        return image.group == image.channels == image.out_channels > 1
+
+
+class OverRows:
+    """The product with a constant matrix: every row is a pixel; mixed in front of a `Mac`."""
+
+    layout = LOGICAL
+    op: Any
+    stored_filter: np.ndarray
+    refuse: Any
+
+    def image(self) -> Image:
+        """Return the rows as one row of pixels."""
+        shape = shape_of(self.op.operands[0])
+        if self.stored_filter.ndim != 2:
+            raise self.refuse("has a constant side that is no matrix")
+        rows = int(np.prod(shape[:-1]))
+        return Image(1, 1, rows, shape[-1], 1, rows, len(self.filter()))
+
+    def filter(self) -> np.ndarray:
+        """Return the matrix as [O, C, 1, 1]."""
+        w = self.stored_filter if self.op.right_transpose else self.stored_filter.swapaxes(-1, -2)
+        return w.reshape(*w.shape[:2], 1, 1)
+
 
 @kernel("Conv")
-class Convolution(Windowed):
-    """Convolution, in groups of several channels."""
+class Convolution(OverWindows, IntegerMac):
+    """Convolution of integers, in groups of several channels."""
 
     def prepare(self) -> None:
         """Leave convolutions of each channel by itself to `depthwise`."""
-        if self.over.group == self.over.channels == self.over.out_channels > 1:
+        if self.is_depthwise:
+            raise self.refuse("is depthwise")
+        super().prepare()
+
+
+@kernel("Conv")
+class FloatConvolution(OverWindows, FloatMac):
+    """Convolution of f32, in groups of several channels."""
+
+    def prepare(self) -> None:
+        """Leave convolutions of each channel by itself to `depthwise`."""
+        if self.is_depthwise:
             raise self.refuse("is depthwise")
         super().prepare()
 
 
 @kernel("MatMul")
-class Product(IntegerMac):
-    """The product with a constant matrix: every row is a pixel."""
+class Product(OverRows, IntegerMac):
+    """A product of integers."""
 
-    layout = LOGICAL
 
-    def image(self) -> Image:
-        """Return the rows as one row of pixels."""
-        shape, w = shape_of(self.op.operands[0]), self.filter()
-        if self.stored_filter.ndim != 2:
-            raise self.refuse("has a constant side that is no matrix")
-        rows = int(np.prod(shape[:-1]))
-        return Image(1, 1, rows, shape[-1], 1, rows, len(w))
-
-    def filter(self) -> np.ndarray:
-        """Return the matrix as [O, C, 1, 1]."""
-        w = self.stored_filter if self.op.right_transpose else self.stored_filter.swapaxes(-1, -2)  # type: ignore[attr-defined]
-        return w.reshape(*w.shape[:2], 1, 1)
+@kernel("MatMul")
+class FloatProduct(OverRows, FloatMac):
+    """A product of f32."""

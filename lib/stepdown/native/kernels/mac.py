@@ -4,7 +4,7 @@ Some rows of the image are copied with their padding, in the type that the proce
 of positions × channels of sums stays in registers for the whole depth of the sum.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,10 @@ from stepdown.native.dots import Dot, packed
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers
 from stepdown.native.kernels.image import Cut, Image, cuts, last_apart
-from stepdown.native.rescaling import Output, Scale
 from stepdown.native.tir import Expr, Function
 
+Finish = Callable[[Expr, Expr, Buffers], Expr]
+"""What is stored of a sum: from the sum, its channel (groups filled up to vectors), and the constants."""
 _REGISTERS = 16
 _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
@@ -131,7 +132,7 @@ class MacCode:
 
     # --- code
 
-    def write(self, f: Function, x: Any, y: Any, constants: Buffers, scale: Scale, output: Output) -> None:
+    def write(self, f: Function, x: Any, y: Any, constants: Buffers, finish: Finish) -> None:
         """Write the loops over images, rows and groups."""
         for tile in self._tiles(f):
             self._band.write(f, x, constants["scratch"], (tile.batch, tile.row, tile.column), (tile.rows, tile.columns))
@@ -139,7 +140,7 @@ class MacCode:
                 for part in last_apart(cuts(self.vectors, self.block.vectors)):
                     with f.loop(part.count) as i:
                         block = _Block(self, f, constants, tile, group, part, part.first + i * part.width)
-                        block.write(y, scale, output)
+                        block.write(y, finish)
 
     def _tiles(self, f: Function) -> Iterator[Tile]:
         image, block = self.image, self.block
@@ -164,16 +165,16 @@ class _Block:
     part: Cut
     vector: Expr
 
-    def write(self, y: Any, scale: Scale, output: Output) -> None:
+    def write(self, y: Any, finish: Finish) -> None:
         """Write the loops over positions, and the sums and results of each."""
         f, lanes = self.f, self.code.dot.lanes
         for places in cuts(self.tile.columns, self.code.block.positions):
             with f.loop(self.tile.rows) as row, f.loop(places.count) as i:
                 column = places.first + i * places.width
-                sums = f.local("int32", self.part.width * places.width * lanes)
+                sums = f.local(self.code.dot.sums, self.part.width * places.width * lanes)
                 self._start(sums, places.width)
                 self._sum(sums, places.width, row, column)
-                self._finish(sums, places.width, row, column, y, scale, output)
+                self._finish(sums, places.width, row, column, y, finish)
 
     @property
     def _channel(self) -> Expr:
@@ -210,14 +211,14 @@ class _Block:
                 for v, weight in enumerate(weights):
                     dot.add(f, sums, self._at(p, v), operands, weight)
 
-    def _finish(self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, scale: Scale, output: Output) -> None:
+    def _finish(self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, finish: Finish) -> None:
         """Scale the sums and store them; the last vector of a group may have fewer channels than lanes.
 
         They go through memory, so that one loop over the positions does for all: less code, and the same time.
         """
         code, f, image, lanes = self.code, self.f, self.code.image, self.code.dot.lanes
         pixel = (self.tile.batch * image.out_height + self.tile.row + row) * image.out_width + self.tile.column + column
-        made = f.local("int32", self.part.width * positions * lanes)
+        made = f.local(self.code.dot.sums, self.part.width * positions * lanes)
         with f.loop(self.part.width * positions, "unroll") as i, f.loop(lanes, "vector") as lane:
             f.store(made, i * lanes + lane, sums[i * lanes + lane])
         used = self.part.width * lanes
@@ -228,6 +229,5 @@ class _Block:
             for piece in cuts(used, _STORED * lanes):
                 for first in range(piece.first, piece.end, piece.width):
                     with f.loop(piece.width, "vector") as lane:
-                        parts = scale.values(self.constants, self._channel + first + lane)
-                        scaled = scale.apply(made[p * (self.part.width * lanes) + first + lane], parts)
-                        f.store(y, target + first + lane, output.stored(scaled, scale.wide))
+                        total = made[p * (self.part.width * lanes) + first + lane]
+                        f.store(y, target + first + lane, finish(total, self._channel + first + lane, self.constants))

@@ -1,11 +1,12 @@
-"""Pools over windows of images, of integers."""
+"""Pools over windows of images."""
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from stepdown.dialects.types import quant_of
+from stepdown.dialects.types import shape_of, storage_of
 from stepdown.native.kernels.base import CHANNELS_LAST, Buffers, Kernel, kernel
 from stepdown.native.kernels.elementwise import output_of, reach
 from stepdown.native.rescaling import Scale
@@ -18,12 +19,13 @@ class Pool(Kernel):
     """A fold of each window, channels in vectors: give `start`, `combine` and `result`."""
 
     layout = CHANNELS_LAST
+    types: ClassVar[tuple[str, ...]] = ("i8", "u8")
     sum_type = "int32"
 
     def check(self) -> None:
-        """Refuse what is not of integers in one or two dimensions."""
-        if quant_of(self.op.operands[0]) is None:
-            raise self.refuse("is not of integers")
+        """Refuse other types, and three dimensions."""
+        if storage_of(self.op.operands[0]) not in self.types:
+            raise self.refuse(f"is not of {' or '.join(self.types)}")
         if len(self.op.kernel_shape) > 2:  # type: ignore[attr-defined]
             raise self.refuse("has three spatial dimensions")
         self.prepare()
@@ -173,6 +175,45 @@ class AveragePooling(Pool):
         negative = const(0) - _quotient(half - total, count)
         mean = select(total >= const(0), positive, negative)
         return cast(self._output.dtype, clamp(mean, *self._output.bounds))
+
+
+@kernel("MaxPool")
+class FloatMaxPooling(MaxPooling):
+    """The largest f32 of each window."""
+
+    types = ("f32",)
+
+    def start(self) -> Expr:
+        """Return −∞."""
+        return const(-math.inf, "float32")
+
+
+@kernel("AveragePool")
+class FloatAveragePooling(Pool):
+    """The mean of each window."""
+
+    types = ("f32",)
+    sum_type = "float32"
+
+    def prepare(self) -> None:
+        """Count the elements of each window."""
+        self._counts = np.asarray(self.op.counts(shape_of(self.op.operands[0])))  # type: ignore[attr-defined]
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Return the counts."""
+        return {"count": self._counts.astype(np.float32).ravel()}
+
+    def start(self) -> Expr:
+        """Return 0."""
+        return const(0.0, "float32")
+
+    def combine(self, total: Expr, value: Expr) -> Expr:
+        """Return the sum."""
+        return total + value
+
+    def result(self, total: Expr, position: Expr, constants: Buffers) -> Expr:
+        """Return the mean."""
+        return total / constants["count"][position]
 
 
 def _quotient(a: Expr, b: Expr) -> Expr:

@@ -1,11 +1,11 @@
-"""Sums, means and extremes along some dimensions, of integers."""
+"""Sums, means and extremes along some dimensions."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
-from stepdown.dialects.types import quant_of, shape_of
+from stepdown.dialects.types import shape_of, storage_of
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel
 from stepdown.native.kernels.elementwise import output_of, reach
 from stepdown.native.kernels.image import cuts
@@ -20,12 +20,13 @@ class Reduction(Kernel):
     """A fold of some dimensions: give `start`, `combine` and `result`."""
 
     layout = SAME
+    types: ClassVar[tuple[str, ...]] = ("i8", "u8")
     sum_type = "int32"
 
     def check(self) -> None:
-        """Refuse what is not of integers."""
-        if quant_of(self.op.operands[0]) is None:
-            raise self.refuse("is not of integers")
+        """Refuse other types."""
+        if storage_of(self.op.operands[0]) not in self.types:
+            raise self.refuse(f"is not of {' or '.join(self.types)}")
         shape = shape_of(self.op.operands[0])
         axes = self.op.axes or range(len(shape))  # type: ignore[attr-defined]
         self.reduced = {axis % len(shape) for axis in axes}
@@ -139,3 +140,23 @@ class Extreme(Reduction):
     def result(self, total: Expr) -> Expr:
         """Return it as it is."""
         return total
+
+
+@kernel("ReduceMean", "ReduceSum")
+class FloatSummation(Reduction):
+    """The sum, divided by the count for a mean."""
+
+    types = ("f32",)
+    sum_type = "float32"
+
+    def start(self) -> Expr:
+        """Return 0."""
+        return const(0.0, "float32")
+
+    def combine(self, total: Expr, value: Expr) -> Expr:
+        """Return the sum."""
+        return total + value
+
+    def result(self, total: Expr) -> Expr:
+        """Return the sum or the mean."""
+        return total / const(float(self.count), "float32") if type(self.op).__name__ == "ReduceMean" else total

@@ -8,7 +8,8 @@ import numpy as np
 
 from stepdown.dialects.types import quant_of, shape_of, storage_of
 from stepdown.native.kernels.base import LOGICAL, Buffers, Kernel, kernel
-from stepdown.native.tir import Expr, Function, bits, cast, clamp, const, largest, select, smallest
+from stepdown.native.kernels.floating import exponential
+from stepdown.native.tir import Expr, Function, cast, clamp, const, largest, select, smallest
 from stepdown.numerics.tflite.fixed import INT32_MAX, INT32_MIN, exp_on_negative_values, input_radius, multiply
 
 _INPUT_BITS, _SUM_BITS = 5, 12
@@ -57,26 +58,10 @@ class FloatSoftmax(Rows):
         """Write the largest, the powers and their sum, the quotients."""
         top = _fold(f, "float32", x[first], size, lambda t, k: largest(t, x[first + k * step]))
         with f.loop(size) as k:
-            f.store(y, first + k * step, exponential(f, x[first + k * step] - top))
+            f.store(y, first + k * step, exponential(x[first + k * step] - top))
         total = _fold(f, "float32", const(0.0, "float32"), size, lambda t, k: t + y[first + k * step])
         with f.loop(size) as k:
             f.store(y, first + k * step, y[first + k * step] / total)
-
-
-def exponential(f: Function, x: Expr) -> Expr:
-    """Return e^x for x ≤ 0 as float32, within 2 units in the last place.
-
-    x = n·ln 2 + r with |r| ≤ ln 2 / 2; e^r by its Taylor polynomial of degree 7, 2^n put into the exponent.
-    """
-    kept = f.let(clamp(x, -87.0, 0.0, "float32"))
-    n = f.let(bits("int32", kept * const(1.4426950408889634, "float32") + const(12582912.0, "float32")) - 0x4B400000)
-    whole = cast("float32", n)
-    rest = f.let(kept - whole * const(0.693359375, "float32") - whole * const(-2.12194440e-4, "float32"))
-    total: Expr = const(1 / 5040, "float32")
-    for factor in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):
-        total = f.let(total * rest + const(factor, "float32"))
-    power = bits("float32", (n + 127) << 23)
-    return select(x < const(-87.0, "float32"), const(0.0, "float32"), total * power)
 
 
 @kernel("Softmax")
