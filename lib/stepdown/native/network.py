@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 
 from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
-from stepdown.dialects.types import shape_of
+from stepdown.dialects.types import is_none, shape_of
 from stepdown.errors import UnsupportedModel
 from stepdown.native.kernels.base import Kernel, kernel_of, tensor_of
 from stepdown.native.kernels.reorder import Reordering
@@ -84,6 +84,8 @@ class _Maker:
             self._weights[op.results[0]] = self._weight(op)
         elif name == "Input":
             self._input(op)
+        elif op.operands and all(v in self._weights or is_none(v) for v in op.operands):
+            self._fold(op)
         elif name == "Transpose":
             self._transpose(op)
         elif name in _VIEWS:
@@ -101,6 +103,11 @@ class _Maker:
 
     def _weight(self, op: TensorOp) -> np.ndarray:
         return held_weight(self._program, op)
+
+    def _fold(self, op: TensorOp) -> None:
+        """Compute once what depends on constants alone."""
+        made = op.run(*(self._weights.get(v) for v in op.operands))
+        self._weights.update(zip(op.results, made, strict=True))
 
     def _input(self, op: TensorOp) -> None:
         value = op.results[0]
