@@ -62,13 +62,15 @@ class Result:
 def write_code(lowered: Path, chip: Chip, passes: Sequence[str], folder: Path) -> tuple[Program, Path]:
     """Write the model file of a lowered module for a chip, given as a TOML; returns the program after the passes.
 
+    A pass may have options behind its name: `layer-group longest=1`.
+
     Raises:
         ResourceError: a tile does not fit local memory.
     """
     toml, made = folder / "chip.toml", folder / "code.bmodel"
     toml.write_text(chip.to_toml(), encoding="utf-8")
     program = read_program(lowered)
-    asked = [(name, f"chip={toml}") for name in passes]
+    asked = [(name, f"{options} chip={toml}") for name, _, options in (each.partition(" ") for each in passes)]
     with redirect_stdout(StringIO()):
         for each in make_passes([*asked, ("codegen", f"model_file={made} chip={toml}")]):
             each.run(program)
