@@ -254,6 +254,11 @@ class RescaleKernel(UnaryKernel):
 class TableKernel(UnaryKernel):
     """A function by its table: of 8 bits as the op has it, of 16-bit floats made from the op itself."""
 
+    def __init__(self, op: TensorOp, weights: Mapping[SSAValue, np.ndarray]) -> None:
+        super().__init__(op, weights)
+        if self.constant(1) is None and self.input_types[0] not in ("f16", "bf16"):
+            raise self.refuse(f"a function of {self.input_types[0]} has no command")
+
     def constants(self, lanes: int) -> dict[str, Constant]:
         """Return the table: one in every lane, or one spread over all lanes."""
         if self.input_types[0] not in ("f16", "bf16"):
@@ -274,8 +279,6 @@ class TableKernel(UnaryKernel):
         given = self.constant(1)
         if given is not None:
             return given
-        if self.input_types[0] not in ("f16", "bf16"):
-            raise self.refuse(f"a function of {self.input_types[0]} has no command")
         bits = np.arange(1 << 16, dtype=np.uint16)
         patterns = bits.view(np.float16).astype(np.float32) if self.type == "f16" else from_bf16_bits(bits)
         with np.errstate(all="ignore"):
