@@ -19,7 +19,10 @@ _BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "int64": 8
 _RUN = "run"
 
 INPUTS, ACTIVATIONS = "mutable", "activations"
-"""The two memories beside the weights: inputs and outputs of the network, and all that is in between."""
+"""The two memories beside the weights: inputs and outputs of the network, and all that is in between.
+
+Of a bundle the first one holds all, so that what is in between may take the place of an input that was read.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,20 @@ class Where:
 class Code:
     """The code of a program for a machine; with `keep_all`, no tensor takes the place of another.
 
+    A bundle has its network's name as the name of the function that runs it, and one memory for all tensors.
+
     Raises:
         UnsupportedModel: ops have no code; names them all.
     """
 
-    def __init__(self, program: Program, machine: Machine, name: str, keep_all: bool = False) -> None:
+    def __init__(
+        self, program: Program, machine: Machine, name: str, keep_all: bool = False, bundle: bool = False
+    ) -> None:
         self.program, self.machine, self.name = program, machine, name
+        self.entry = name if bundle else f"{name}_{_RUN}"
+        self._inner = ("input", "output", "inner") if bundle else ("inner",)
+        """Which places share the memory that is planned."""
+        self._memory = INPUTS if bundle else ACTIVATIONS
         self.network: Network = network_of(program, machine)
         self._keep_all = keep_all
         self._constants: dict[bytes, int] = {}
@@ -47,7 +58,7 @@ class Code:
         self.functions: dict[str, Any] = {}
         self._known: dict[int, list[tuple[str, Any]]] = {}
         self._called = [self._kernel(call) for call in self.network.calls]
-        self._main = {f"{name}_{_RUN}": self._run()}
+        self._main = {self.entry: self._run()}
 
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -65,16 +76,10 @@ class Code:
     def _plan(self) -> tuple[dict[Any, int], int]:
         """Offsets of inner places, and of the scratch memory of each call, by number."""
         end = len(self.network.calls)
-        first: dict[Place, int] = {}
-        last: dict[Place, int] = {}
-        for step, call in enumerate(self.network.calls):
-            for place in (*call.results, *call.inputs):
-                first.setdefault(place, step)
-                last[place] = step
         lives: dict[Any, Life] = {
-            p: Life(p.bytes, 0 if self._keep_all else first[p], end if self._keep_all else last[p])
-            for p in first
-            if p.role == "inner"
+            place: Life(place.bytes, 0 if self._keep_all else first, end if self._keep_all else last)
+            for place, (first, last) in self._steps().items()
+            if place.role in self._inner
         }
         for step, call in enumerate(self.network.calls):
             if call.kernel.scratch:
@@ -82,29 +87,41 @@ class Code:
                 lives[step] = Life(_BYTES[dtype] * elements, step, step)
         return arena(lives)
 
+    def _steps(self) -> dict[Place, tuple[int, int]]:
+        """Return the first and the last step of every place: inputs are there before all, outputs after all."""
+        found = dict.fromkeys(self.network.inputs, (0, 0))
+        for step, call in enumerate(self.network.calls):
+            for place in (*call.results, *call.inputs):
+                found[place] = found.get(place, (step, step))[0], step
+        for place in self.network.outputs:
+            found[place] = found[place][0], len(self.network.calls)
+        return found
+
     @cached_property
     def _ports(self) -> tuple[dict[Place, int], int]:
-        """Offsets of the network's inputs and outputs."""
+        """Offsets of the network's inputs and outputs where these have a memory of their own."""
+        if "input" in self._inner:
+            return {}, 0
         places = list(dict.fromkeys([*self.network.inputs, *self.network.outputs]))
         offsets, size = in_a_row([place.bytes for place in places])
         return dict(zip(places, offsets, strict=True)), size
 
     @property
     def mutable_bytes(self) -> int:
-        """The memory of inputs and outputs."""
-        return self._ports[1]
+        """The memory of inputs and outputs; of all tensors of a bundle."""
+        return self._plan[1] if self._memory == INPUTS else self._ports[1]
 
     @property
     def activations_bytes(self) -> int:
-        """The memory of all that is in between."""
-        return self._plan[1]
+        """The memory of all that is in between; of a bundle, none."""
+        return self._plan[1] if self._memory == ACTIVATIONS else 0
 
     def where(self, place: Place) -> Where | None:
         """Return where a place is; None for one that nothing uses."""
         if place in self._ports[0]:
             return Where(INPUTS, self._ports[0][place])
         offset = self._plan[0].get(place)
-        return None if offset is None else Where(ACTIVATIONS, offset)
+        return None if offset is None else Where(self._memory, offset)
 
     # --- functions
 
@@ -132,7 +149,7 @@ class Code:
 
     def _run(self) -> Any:
         """Return the function that runs the network: int run(weights, mutable, activations)."""
-        f = Function(f"{self.name}_{_RUN}")
+        f = Function(self.entry)
         weights = f.argument("weights", "uint8", self._blob_size)
         memories = {
             INPUTS: f.argument(INPUTS, "uint8", self.mutable_bytes),
@@ -143,7 +160,7 @@ class Code:
             places += [address(weights, offset) for offset in constants]
             places += [*self._addresses(call.results, memories)]
             if call.kernel.scratch:
-                places.append(address(memories[ACTIVATIONS], self._plan[0][step]))
+                places.append(address(memories[self._memory], self._plan[0][step]))
             f.call(function, places)
         return f.finish()
 

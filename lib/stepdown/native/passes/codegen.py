@@ -1,21 +1,26 @@
 """codegen: from a lowered module to what its chip runs: a model file of an NPU, or a library for a CPU."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from stepdown.chips import Chip, load_chip
 from stepdown.dialects.program import Program, State
 from stepdown.errors import InputError, UnsupportedModel
 from stepdown.transforms.base import Pass
 
+if TYPE_CHECKING:
+    from stepdown.native.machine import Machine
+
 
 @dataclass(frozen=True)
 class Codegen(Pass):
-    """Write what the chip runs: X.bmodel for an NPU, X.so for a CPU (processor=…, features=…, debug: keep all tensors).
+    """Write what the chip runs: X.bmodel for an NPU; for a CPU X.so, or X.o (chip c: X.c) of a bundle for C programs.
 
-    chip=NAME or chip=X.toml where the module names none, or its chip does not come with Stepdown.
+    processor=… and features=+…,-… are those of a compiler; debug=true keeps all tensors readable. chip=NAME or
+    chip=X.toml where the module names none, or its chip does not come with Stepdown.
     """
 
     model_file: str = ""
@@ -40,15 +45,16 @@ class Codegen(Pass):
 
             NpuCodegen(self.model_file, self.chip).run(program)
         else:
-            self._library(program, chip)
+            self._for_cpu(program, chip)
 
-    def _library(self, program: Program, chip: Chip) -> None:
-        from stepdown.native.code import Code
-        from stepdown.native.library import write_library
+    def _for_cpu(self, program: Program, chip: Chip) -> None:
         from stepdown.native.machine import machine_of
 
-        if not self.model_file.endswith(".so"):
-            raise InputError(f"'{self.model_file}' is no name of a library", "--codegen", "end it in .so")
+        path = Path(self.model_file)
+        bundle = ".c" if chip.kind == "c" else ".o"
+        if path.suffix not in (".so", bundle):
+            fix = f"end it in .so for a library, in {bundle} for a bundle"
+            raise InputError(f"'{path}' is no name of what is made for chip {chip.name}", "--codegen", fix)
         if program["state"] != State.TPU_LOWERED:
             fix = "lower it with --convert-top-to-tpu=…"
             raise InputError(f"is in state {program['state']}, want {State.TPU_LOWERED}", program.path, fix)
@@ -56,8 +62,25 @@ class Codegen(Pass):
             raise UnsupportedModel(
                 f"has the arithmetic of profile {program['profile']}, not {chip.profile}", program.path
             )
-        code = Code(program, machine_of(chip, self.processor, self.features), _c_name(program.name), self.debug)
-        write_library(code, Path(self.model_file), self.debug)
+        machine = machine_of(chip, self.processor, self.features)
+        if path.suffix == ".so":
+            self._library(program, machine, path)
+        else:
+            self._bundle(program, machine, path)
+
+    def _library(self, program: Program, machine: "Machine", path: Path) -> None:
+        from stepdown.native.code import Code
+        from stepdown.native.library import write_library
+
+        write_library(Code(program, machine, _c_name(program.name), self.debug), path, self.debug)
+
+    def _bundle(self, program: Program, machine: "Machine", path: Path) -> None:
+        from stepdown.native.bundle import bundle_name, write_bundle
+        from stepdown.native.code import Code
+
+        code = Code(program, machine, bundle_name(path), self.debug, bundle=True)
+        write_bundle(code, path, self.debug)
+        print(f"arena {code.mutable_bytes:,} bytes, weights {len(code.weights):,} bytes", file=sys.stderr)
 
 
 def _c_name(name: str) -> str:
