@@ -14,22 +14,20 @@ _EDGES = ((np.arange(_BINS + 1, dtype=np.int32) + _FIRST) << _SHIFT).view(np.flo
 
 @dataclass
 class ChannelStatistics:
-    """Largest magnitude, sums, squares and histogram of magnitudes [C, bins] of each channel, and values a channel."""
+    """Largest magnitude, sum of squares and histogram of magnitudes [C, bins] of each channel, and values a channel."""
 
     channels: int
     count: int = 0
     largest: np.ndarray = field(init=False)
-    sums: np.ndarray = field(init=False)
     squares: np.ndarray = field(init=False)
     histogram: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.largest, self.sums, self.squares = (np.zeros(self.channels) for _ in range(3))
+        self.largest, self.squares = np.zeros(self.channels), np.zeros(self.channels)
         self.histogram = np.zeros((self.channels, _BINS), np.int32)
 
     def add(self, flat: np.ndarray) -> None:
         """Take in values [C, P]."""
-        self.sums = self.sums + flat.sum(axis=1, dtype=np.float64)
         flat = np.abs(flat, dtype=np.float32, order="C")
         self.largest = np.maximum(self.largest, flat.max(axis=1, initial=0.0))
         self.squares = self.squares + np.einsum("cp,cp->c", flat, flat, dtype=np.float64)
@@ -42,17 +40,12 @@ class ChannelStatistics:
     def __add__(self, other: "ChannelStatistics") -> "ChannelStatistics":
         both = ChannelStatistics(self.channels, self.count + other.count)
         both.largest = np.maximum(self.largest, other.largest)
-        both.sums, both.squares = self.sums + other.sums, self.squares + other.squares
-        both.histogram = self.histogram + other.histogram
+        both.squares, both.histogram = self.squares + other.squares, self.histogram + other.histogram
         return both
 
     def power(self) -> np.ndarray:
         """Return the mean square [C] of each channel."""
         return np.asarray(self.squares / max(1, self.count))
-
-    def variance(self) -> np.ndarray:
-        """Return the mean square [C] of each channel about its mean."""
-        return np.maximum(self.power() - np.square(self.sums / max(1, self.count)), 0.0)
 
     def excess(self, thresholds: np.ndarray) -> np.ndarray:
         """Return E[(|x| - t)²₊] of each channel beyond its threshold [C], values spread evenly within a bin.

@@ -112,8 +112,7 @@ class Choice:
         """Return the expected squared error on `unseen` of all that reads the group, each by its signal's power.
 
         That of what is read: values clipped at the range that is `known`, and rounded with an error of step² / 12.
-        That of weights: rounded, with an error of their own step² / 12, on what values differ from their channel's
-        mean; what becomes of the mean is a constant, which a corrected bias takes in.
+        That of weights: rounded, with an error of their own step² / 12.
         """
         noise = self._noises(known, unseen, factors)
         error = sum(self._reader_error(op, noise, unseen, factors) for op in self.rows)
@@ -148,8 +147,7 @@ class Choice:
         if not (isinstance(op, Conv) and is_depthwise(op)):  # there a row reads one channel: its scale takes it in
             scale = self.group.members[value].factors(factors)
             steps = (np.abs(rows).max(axis=2) / scale).max(axis=1) / WEIGHT_MAX
-            spread = np.square(scale) * unseen[value].variance()
-            error += float(np.square(steps).sum() / 12 * spread.sum() * rows.shape[2])
+            error += float(np.square(steps).sum() / 12 * (np.square(scale) * power).sum() * rows.shape[2])
         return error / max(float((read * power).sum()), _TINY)
 
     def _product_error(self, op: TensorOp, noise: Mapping[SSAValue, np.ndarray], unseen: Seen) -> float:

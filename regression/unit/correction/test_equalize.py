@@ -9,7 +9,7 @@ from stepdown.correction.channels import find_groups
 from stepdown.correction.equalize import Choice, range_candidates
 from stepdown.dialects.op import TensorOp
 
-LIMIT, CHANNELS, SUMMED = 6.0, 24, 6
+LIMIT, CHANNELS = 6.0, 24
 
 
 def statistics(values: np.ndarray) -> ChannelStatistics:
@@ -18,15 +18,15 @@ def statistics(values: np.ndarray) -> ChannelStatistics:
     return made
 
 
-def chosen(halves: list[np.ndarray], headroom: float = 0.0, name: str = "expand") -> np.ndarray:
-    """Return the factors of the channels of a tensor, clipped at 6 if `expand`, of which the samples show `halves`."""
+def chosen(halves: list[np.ndarray], headroom: float = 0.0) -> np.ndarray:
+    """Return the factors of the `expand` channels, clipped at 6, of which the samples show `halves`."""
     program = mobile_net(relu_limit=LIMIT)
-    group = next(g for g in find_groups(program) if g.tensors[0].owner.tensor_name == name)  # type: ignore[union-attr]
+    group = next(g for g in find_groups(program) if g.tensors[0].owner.tensor_name == "expand")  # type: ignore[union-attr]
 
     def constant(op: TensorOp) -> np.ndarray:
         return program.weights[op.operands[1].owner.key]  # type: ignore[union-attr]
 
-    seen = {value: (statistics(halves[0]), statistics(halves[1])) for value in group.tensors}
+    seen = {group.tensors[0]: (statistics(halves[0]), statistics(halves[1]))}
     return Choice(group, seen, constant).best(range_candidates(group, headroom))
 
 
@@ -45,22 +45,6 @@ def test_excess_is_the_mean_square_beyond_the_threshold() -> None:
     got = (statistics(values[:, :9000]) + statistics(values[:, 9000:])).excess(thresholds)
     np.testing.assert_allclose(got, direct, rtol=0.03)
     assert got[3] == 0
-
-
-def test_variance_is_that_about_the_mean_of_all_parts() -> None:
-    values = np.random.default_rng(3).normal([[0.0], [5.0]], [[1.0], [0.5]], (2, 9000))
-    got = (statistics(values[:, :2000]) + statistics(values[:, 2000:])).variance()
-    np.testing.assert_allclose(got, values.var(axis=1), rtol=1e-4)
-
-
-def test_a_channel_that_hardly_varies_may_be_read_by_coarse_weights() -> None:
-    """What their rounding makes of a constant is a constant, and belongs to the bias."""
-    values = np.random.default_rng(0).uniform(-1, 1, (SUMMED, 500))
-    values[0] *= 3
-    moved = values.copy()
-    moved[1:] = 1 + 0.01 * values[1:]
-    factors = [chosen([given, given], name="stem")[1:].mean() for given in (values, moved)]
-    assert factors[1] > 1.2 * factors[0]
 
 
 def test_a_narrow_channel_is_scaled_up_where_both_halves_agree() -> None:
