@@ -1,5 +1,6 @@
 """Whole networks as machine code and as C: every tensor has the bytes of the reference."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +53,21 @@ def test_pieces_of_rows_make_the_same_bytes(tmp_path: Path) -> None:
         assert differing(program, inputs(program), small(machine), folder) == {}
 
 
+@pytest.mark.parametrize("name", QUANTISED)
+def test_networks_that_copy_nothing(name, tmp_path: Path) -> None:
+    program = quantised(name)
+    given = {s.name: _stored(s.shape, s.info.type) for s in MlirRunner(program).inputs()}
+    machine = replace(MACHINES["x86-64-v3"], scratch_bytes=0)
+    assert all(call.kernel.scratch is None for call in Code(program, machine, "net").network.calls)
+    assert differing(program, given, machine, tmp_path) == {}
+
+
 def test_tensors_that_share_memory_keep_the_outputs(tmp_path: Path) -> None:
     program = lowered(resnet8(), "INT8")
     given = inputs(program)
     runner = compiled(program, PORTABLE, tmp_path, debug=False)
     outputs = runner.run(given)
-    assert runner.run(given, "all").keys() == {*program.output_names, *(s.name for s in runner.inputs())}
+    assert runner.run(given, "all").keys() == {*program.output_names, *(op.tensor_name for op in program.input_ops)}
     for name, wanted in MlirRunner(program).run(given).items():
         assert outputs[name].tobytes() == wanted.tobytes()
     kept = Code(program, PORTABLE, "net", keep_all=True).activations_bytes

@@ -1,7 +1,7 @@
 """Convolutions and products with constant matrices, of integers and of f32."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,10 +19,16 @@ from stepdown.native.tir import Expr, Function, cast, clamp, const, largest
 class Mac(Kernel):
     """Sums of products with constant weights: a subclass says of what image, and of which numbers."""
 
+    copies_rows: ClassVar[bool] = True
     dot: Dot
     stored_filter: np.ndarray
     """The weights as the op has them, without their zero point."""
     bias: np.ndarray | None
+
+    def check(self) -> None:
+        """Refuse a processor without memory to copy rows to; `direct` is for those."""
+        if self.copies_rows and not self.machine.scratch_bytes:
+            raise self.refuse("copies rows, and its chip has no memory for that")
 
     def image(self) -> Image:
         """Return what is summed over."""
@@ -60,6 +66,7 @@ class IntegerMac(Mac):
 
     def check(self) -> None:
         """Refuse what is not of integers, or has weights that are not constant."""
+        super().check()
         op: Any = self.op
         if not all(map(quant_of, op.operands[:2])) or self.weights[1] is None:
             raise self.refuse("is not of integers with constant weights")
@@ -110,6 +117,7 @@ class FloatMac(Mac):
 
     def check(self) -> None:
         """Refuse what is not of f32, or has weights that are not constant."""
+        super().check()
         if storage_of(self.op.operands[0]) != "f32" or self.weights[1] is None:
             raise self.refuse("is not of f32 with constant weights")
         self.dot = float_dot(self.machine)
