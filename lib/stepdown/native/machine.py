@@ -40,6 +40,8 @@ class Machine:
             described["mattr"] = list(self.features)
         if self.abi:
             described["mfloat-abi"] = self.abi
+        if not self.triple.startswith(tuple(_FAMILIES)):
+            described["vector-width"] = 128  # of a processor without vectors, which TVM would warn of
         return Target(described)
 
     @property
