@@ -53,6 +53,8 @@ ROWS = (
     Row("aarch64 A76", "aarch64", "cortex-a76", link=AARCH64, emulator=("qemu-aarch64", "-cpu", "max")),
     Row("aarch64 C", "c", link=AARCH64, emulator=("qemu-aarch64",)),
     Row("riscv64 gc", "riscv64", link=RISCV64, emulator=("qemu-riscv64",)),
+    Row("riscv64 gcv", "riscv64", features="+m,+a,+f,+d,+c,+v,+zvl128b", link=RISCV64,
+        emulator=("qemu-riscv64", "-cpu", "rv64,v=true,vlen=128,vext_spec=v1.0")),
     Row("riscv64 C", "c", link=RISCV64, emulator=("qemu-riscv64",)),
 )  # fmt: skip
 

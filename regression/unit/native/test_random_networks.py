@@ -34,5 +34,3 @@ def without_code(seed: int, folder: Path) -> str:
 def test_random_networks(seed: int, tmp_path: Path) -> None:
     if why := without_code(seed, tmp_path):
         pytest.skip(why[:200])
-
-
