@@ -80,7 +80,8 @@ def header(code: Code, debug: bool = False) -> str:
 
 
 def _row(port: Port) -> str:
-    return f" \\\n    X({c_text(port.name)}, {port.role}, {port.where.offset}, {port.held.tensor.bytes})"
+    tensor = port.held.tensor
+    return f" \\\n    X({c_text(port.name)}, {port.role}, {tensor.type}, {port.where.offset}, {tensor.bytes})"
 
 
 def _placeholders(upper: str, ports: list[Port]) -> Iterator[str]:
@@ -129,7 +130,7 @@ _HEADER = """/* Network {name}, compiled for {machine}. Written by tpuc-opt --co
 /* Inputs and outputs lie in mutableWeight, at these offsets. An input has to be written before each run: the network
    uses its memory for other tensors as soon as it has been read. */
 {placeholders}
-/* X(name, role, offset, bytes) for every tensor that can be read. */
+/* X(name, role, type, offset, bytes) for every tensor that can be read. */
 #define {upper}_TENSORS(X){tensors}
 
 /* Sizes of the memories in bytes; activations may be NULL where it has none. */
@@ -160,7 +161,7 @@ extern "C" {{
 #endif
 
 /* Runs the network; returns 0. It takes no memory, keeps no state, and calls nothing but memcpy and memset. */
-int32_t {entry}(uint8_t *constantWeight, uint8_t *mutableWeight, uint8_t *activations);
+int32_t {entry}(const uint8_t *constantWeight, uint8_t *mutableWeight, uint8_t *activations);
 
 #ifdef __cplusplus
 }}

@@ -50,11 +50,11 @@ def differing(program: Program, given: Tensors, machine: Machine, folder: Path) 
     finally:
         runner.close()
     assert set(program.output_names) <= got.keys() and len(got) > 1
-    counts = {name: _bytes_apart(got[name], wanted[name]) for name in got if name in wanted}
+    counts = {name: bytes_apart(got[name], wanted[name]) for name in got if name in wanted}
     return {name: count for name, count in counts.items() if count}
 
 
-def _bytes_apart(mine: np.ndarray, other: np.ndarray) -> int:
+def bytes_apart(mine: np.ndarray, other: np.ndarray) -> int:
     """Return how many bytes differ; of reals, how many values differ by more than their bound."""
     assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
     if mine.dtype.kind == "f":
