@@ -18,7 +18,7 @@ from checkout import ROOT, run
 from expected import difference, matches_loosely
 
 DOCUMENTS = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()]
-TIMEOUT_S = 900
+TIMEOUT_S = 1800
 BLOCK = re.compile(
     r"(?:^[ \t]*<!-- *(?P<comment>[^\n]*?) *-->[ \t]*\n(?:[ \t]*\n)*)?"
     r"^[ \t]*```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^[ \t]*```[ \t]*$",
