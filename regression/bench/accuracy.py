@@ -112,6 +112,7 @@ class Bench:
         self.labelled = open_list(given.photos)
         self.photos = self._prepared("photos", self.labelled.read.files)  # type: ignore[attr-defined]
         self.calibration = self._prepared("calibration", scan_folder(self.samples))
+        self._calibrated: dict[tuple[tuple[str, ...], ...], tuple[Path, Path]] = {}
         self.float_logits = run_onnx(exported(self.top, folder), self.photos)
 
     def _prepared(self, name: str, files: Sequence[Path]) -> Path:
@@ -138,17 +139,25 @@ class Bench:
 
     def lowered(self, recipe: Recipe, asymmetric: bool) -> Path:
         """Return the INT8 module that a recipe makes."""
-        stem = self.folder / f"{self.name}_{time.monotonic_ns()}"
-        top, table, target = self.top, stem.with_suffix(".table"), stem.with_suffix(".mlir")
-        if recipe.float_passes:
-            top = Path(f"{stem}_float.mlir")
-            _tool("tpuc-opt", self.top, *self._filled(recipe.float_passes), "-o", top)
-        _tool("run_calibration.py", top, "--dataset", self.samples, *recipe.calibration, "-o", table)
+        key = (recipe.float_passes, recipe.calibration)
+        if key not in self._calibrated:
+            self._calibrated[key] = self._calibrate(recipe)
+        top, table = self._calibrated[key]
+        target = self.folder / f"{self.name}_{time.monotonic_ns()}.mlir"
         symmetry = f"asymmetric={str(asymmetric).lower()}"
         _tool("tpuc-opt", top, f"--import-calibration-table=file={table} {symmetry}",
               *(p.replace("{symmetry}", symmetry) for p in self._filled(recipe.passes)),
               f"--convert-top-to-tpu=mode=INT8 chip=bm1684x {symmetry}", "-o", target)  # fmt: skip
         return target
+
+    def _calibrate(self, recipe: Recipe) -> tuple[Path, Path]:
+        """Return the float module that a recipe makes and its table, which serve both symmetries."""
+        stem, top = self.folder / f"{self.name}_{time.monotonic_ns()}", self.top
+        if recipe.float_passes:
+            top = Path(f"{stem}_float.mlir")
+            _tool("tpuc-opt", self.top, *self._filled(recipe.float_passes), "-o", top)
+        _tool("run_calibration.py", top, "--dataset", self.samples, *recipe.calibration, "-o", f"{stem}.table")
+        return top, Path(f"{stem}.table")
 
     def _filled(self, passes: Iterable[str]) -> list[str]:
         return [text.replace("{samples}", str(self.samples)) for text in passes]
