@@ -25,12 +25,15 @@ from stepdown.native.machine import Machine, machine_of
 from stepdown.numerics.quantize import DTYPES
 from stepdown.runtimes.mlir import MlirRunner
 
-HARNESS = Path(__file__).with_name("dump.c")
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Row:
-    """A way to compute: a chip and a processor, what links for it, what runs it, and the flag it needs here."""
+    """A way to compute: a chip and a processor, what links for it, what runs it, and the flag it needs here.
+
+    One without a system has its own start and reaches our files by semihosting.
+    """
 
     name: str
     chip: str
@@ -39,8 +42,44 @@ class Row:
     link: tuple[str, ...] = ("gcc",)
     emulator: tuple[str, ...] = ()
     flag: str = ""
+    bare: bool = False
+
+    @property
+    def harness(self) -> list[str]:
+        """What is compiled and linked with the bundle."""
+        if not self.bare:
+            return [str(HERE / "dump.c")]
+        return [
+            "-ffreestanding",
+            "-nostdlib",
+            "-nostartfiles",
+            "-T",
+            str(HERE / "cortex_m.ld"),
+            str(HERE / "cortex_m.c"),
+        ]
+
+    def command(self, binary: Path, files: list[str]) -> list[str]:
+        """Return what runs it; on a bare machine it knows the names of the files."""
+        return [*self.emulator, str(binary)] if self.bare else [*self.emulator, str(binary), *files]
 
 
+CORTEX_M7 = (
+    "arm-none-eabi-gcc",
+    "-mcpu=cortex-m7",
+    "-mthumb",
+    "-mfloat-abi=hard",
+    "-mfpu=fpv5-d16",
+    "-Wl,-z,noexecstack",
+)
+MPS2 = (
+    "qemu-system-arm",
+    "-M",
+    "mps2-an500",
+    "-nographic",
+    "-semihosting-config",
+    "enable=on,target=native",
+    "-kernel",
+)
 AARCH64 = ("aarch64-linux-gnu-gcc", "-static")
 RISCV64 = ("riscv64-linux-gnu-gcc", "-static")
 ROWS = (
@@ -56,6 +95,8 @@ ROWS = (
     Row("riscv64 gcv", "riscv64", features="+m,+a,+f,+d,+c,+v,+zvl128b", link=RISCV64,
         emulator=("qemu-riscv64", "-cpu", "rv64,v=true,vlen=128,vext_spec=v1.0")),
     Row("riscv64 C", "c", link=RISCV64, emulator=("qemu-riscv64",)),
+    Row("Cortex-M7", "cortex_m7", link=CORTEX_M7, emulator=MPS2, bare=True),
+    Row("Cortex-M7 C", "c", link=CORTEX_M7, emulator=MPS2, bare=True),
 )  # fmt: skip
 
 
@@ -96,8 +137,9 @@ def _linked(code: Code, machine: Machine, row: Row, work: Path) -> Path:
     sizes = {"RUN": "net_run", "WEIGHTS": len(code.weights), "MUTABLE": code.mutable_bytes,
              "ACTIVATIONS": code.activations_bytes}  # fmt: skip
     defined = [f"-D{name}={value}" for name, value in sizes.items()]
-    command = [row.link[0], "-O2", "-ffp-contract=off", *row.link[1:], *defined, str(HARNESS), str(source)]
-    subprocess.run([*command, "-lm", "-o", str(work / "dump")], check=True, capture_output=True)
+    command = [row.link[0], "-O2", "-ffp-contract=off", *row.link[1:], *defined, *row.harness, str(source)]
+    libraries = ["-lgcc"] if row.bare else ["-lm"]
+    subprocess.run([*command, *libraries, "-o", str(work / "dump")], check=True, capture_output=True)
     return work / "dump"
 
 
@@ -123,7 +165,7 @@ def _compared(code: Code, binary: Path, row: Row, work: Path, given: dict[str, n
     (work / "weights.bin").write_bytes(code.weights)
     (work / "memory.bin").write_bytes(memory.tobytes())
     files = [str(work / name) for name in ("weights.bin", "memory.bin", "result.bin")]
-    subprocess.run([*row.emulator, str(binary), *files], check=True, capture_output=True, timeout=600)
+    subprocess.run(row.command(binary, files), check=True, capture_output=True, timeout=600, cwd=work)
     result = np.fromfile(files[2], np.uint8)
     wanted = MlirRunner(code.program).run(given, "all")
     apart = total = 0
