@@ -8,7 +8,8 @@ from typing import Any
 from stepdown.native.machine import Machine
 
 _BITS = {"int32_t": "float", "float": "int32_t", "int64_t": "double", "double": "int64_t"}
-_REINTERPRETED = re.compile(r"\(\*\((\w+) \*\)\(&\(((?:\(\w+\))?[\w.+-]+)\)\)\)")
+_REINTERPRETED = re.compile(r"\*\((\w+) \*\)\(&\(((?:\(\w+\))?[\w.+-]+)\)\)")
+_ADDRESS = re.compile(r"\(&\((\w+\[\d+\])\)\)")
 _HEADERS = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n#include <string.h>\n\n" + "".join(
     f"static inline {to} bits_{to}({source} from) {{\n    {to} made;\n"
     "    memcpy(&made, &from, sizeof made);\n    return made;\n}\n\n"
@@ -33,7 +34,8 @@ def c_source(functions: Mapping[str, Any], machine: Machine) -> str:
     text = re.sub(r"^(#include|#define TVM|// tvm target|void\* __tvm).*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r'#ifdef __cplusplus\nextern "C"\n#endif\n', "", text)
     text = re.sub(r"^TVM_DLL ", "", text, flags=re.MULTILINE)
-    return _HEADERS + _REINTERPRETED.sub(r"bits_\1(\2)", text)
+    text = _REINTERPRETED.sub(r"bits_\1(\2)", text)
+    return _HEADERS + _ADDRESS.sub(r"(void *)&\1", text)
 
 
 def _built(functions: Mapping[str, Any], machine: Machine) -> Any:
