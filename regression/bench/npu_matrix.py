@@ -14,18 +14,21 @@ Ends with 1 where a byte differs, a bound is broken, or a case fails.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from npu_bounds import bound
+from npu_bounds import SMALLEST, bound, carried
 from npu_networks import MODES, NETWORKS, REGRESSION, Networks, inputs
 from npu_run import PASSES, Result, run
 
 from stepdown.chips import Chip, chip_names, load_chip, parse_chip
+from stepdown.dialects.op import value_name
 from stepdown.dialects.program import read_program
 from stepdown.errors import StepError, UnsupportedModel
 from stepdown.npu.division import divide
@@ -126,16 +129,25 @@ def judged(result: Result, exact: bool) -> tuple[int, float]:
         known = result.tensors.keys() | result.reference.keys()
         return sum(bytes_apart(result.tensors.get(name), result.reference.get(name)) for name in known), 0.0
     differing, worst = 0, 0.0
-    for op, operands, mine, wanted in result.by_op():
+    for (mine, wanted), limit in limits(result):
         apart = bytes_apart(mine, wanted)
-        if not apart:
-            continue
-        limit = bound(op, operands)
-        if not limit.any():
+        if apart and limit.any():
+            worst = max(worst, float((np.abs(mine.astype(np.float64) - wanted) / np.maximum(limit, SMALLEST)).max()))
+        else:
             differing += apart
-            continue
-        worst = max(worst, float((np.abs(mine.astype(np.float64) - wanted) / limit).max()))
     return differing, worst
+
+
+def limits(result: Result) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
+    """Yield, op by op, the machine's result and the reference's on its operands, and how far apart they may be."""
+    between_tiles: dict[str, tuple[Any, np.ndarray]] = {}
+    for op, operands, mine, wanted in result.by_op():
+        group = op.note("layer_group") if math.prod(op.note("layer_tile") or ()) > 1 else None
+        held = [between_tiles.get(value_name(value), (None, None)) for value in op.operands]
+        limit = bound(op, operands) + carried(op, operands, [each if of == group else None for of, each in held])
+        if group is not None:
+            between_tiles[value_name(op.results[0])] = group, limit
+        yield (mine, wanted), limit
 
 
 def bytes_apart(mine: np.ndarray | None, wanted: np.ndarray | None) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bench.npu_bounds import bound, terms
+from bench.npu_bounds import bound, carried, terms
 from transforms.test_lowering import program_of
 
 from stepdown.dialects.op import TensorOp
@@ -46,3 +46,23 @@ def test_what_sums_nothing_has_no_bound() -> None:
     program = program_of("Add", [np.ones((2, 3), np.float32)] * 2, {})
     op = next(op for op in program.ops if op.tensor_name == "out")
     assert not bound(op, [np.ones((2, 3), np.float32)] * 2).any()
+
+
+@pytest.mark.parametrize("name", ["Conv", "MatMul", "AveragePool"])
+def test_differences_of_operands_are_carried_on(name: str) -> None:
+    op, arrays = made(name)
+    apart = np.abs(RNG.normal(size=arrays[0].shape))
+    limit = carried(op, arrays, [apart, *(None for _ in arrays[1:])])
+    exact = [array.astype(np.float64) for array in arrays]
+    for sign in (-1, 1):
+        moved = np.abs(op.compute(exact[0] + sign * apart, *exact[1:])[0] - op.compute(*exact)[0])
+        assert (moved <= limit + 1e-9).all()
+    assert moved.max() > limit.max() / 100
+
+
+def test_differences_of_both_sides_of_a_sum_add_up() -> None:
+    program = program_of("Add", [np.ones((2, 3), np.float32)] * 2, {})
+    op = next(op for op in program.ops if op.tensor_name == "out")
+    ones = np.ones((2, 3), np.float32)
+    assert (carried(op, [ones, ones], [0.25 * ones, 0.5 * ones]) == 0.75).all()
+    assert not carried(op, [ones, ones], [None, None]).any()
