@@ -34,7 +34,8 @@ SLOWEST = 10
 def parser() -> argparse.ArgumentParser:
     """Return the tool's parser."""
     tool = Parser(prog="model_runner.py", description="Run a model file on given inputs.", epilog=EXAMPLES)
-    tool.add_argument("--model", required=True, metavar="FILE", help="the model file: .onnx, .tflite, .mlir, .bmodel, .so")
+    kinds = ".onnx, .tflite, .mlir, .bmodel, .so"
+    tool.add_argument("--model", required=True, metavar="FILE", help=f"the model file: {kinds}")
     tool.add_argument(
         "--input", metavar="FILES",
         help="npz files, or photos where the model stores its preprocessing: a.npz or a.jpg,b.npz; "

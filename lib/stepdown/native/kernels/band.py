@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from stepdown.native.kernels.image import Image, along
-from stepdown.native.tir import Expr, Function, const
+from stepdown.native.tir import Expr, Function, const, tirx
 
 _BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
 
@@ -44,6 +44,9 @@ class Band:
         columns = image.band(size[1], 1)
         with f.loop(image.band(size[0], 0)) as r:
             row = at[1] * image.strides[0] + r * image.steps[0] - image.pads[0]
+            if image.spread != (1, 1):
+                self._spread_row(f, x, (at[0], row), copy, r * columns * image.channels, columns)
+                return
             source, target = (at[0] * image.height + row) * image.width * image.channels, r * columns * image.channels
             if not image.meets_rows_outside:
                 self._row(f, x, source, copy, target, columns)
@@ -53,6 +56,22 @@ class Band:
                 partial(self._row, f, x, source, copy, target, columns),
                 partial(self._fill, f, copy, target, columns),
             )
+
+    def _spread_row(self, f: Function, x: Any, at: tuple[Expr, Expr], copy: Any, target: Expr, columns: int) -> None:
+        """Copy a row (image, row) of an image that is spread: zeros, and its pixels where it has some."""
+        image, channels = self.image, self.image.channels
+        down, across = image.spread
+        height, width = ((n - 1) // s + 1 for n, s in zip((image.height, image.width), image.spread, strict=True))
+        skipped = max(0, -image.pads[1])
+        first = -(-skipped // across)
+        left = image.pads[1] + first * across
+        count = max(0, min(width - first, -(-(columns - left) // across)))
+        batch, row = at
+        self._fill(f, copy, target, columns)
+        with f.when((row >= 0) & (row < image.height) & (tirx().truncmod(row, down) == 0)):
+            line = (batch * height + tirx().truncdiv(row, down)) * width + first
+            with f.loop(count) as c:
+                self._run(f, x, (line + c) * channels, copy, target + (left + c * across) * channels, channels)
 
     def _row(self, f: Function, x: Any, source: Expr, copy: Any, target: Expr, columns: int) -> None:
         """Copy one row of the image with its padding left and right."""

@@ -1,6 +1,7 @@
 """Convolutions and products with constant matrices, of integers and of f32."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -226,6 +227,39 @@ class FloatConvolution(OverWindows, FloatMac):
         if self.is_depthwise:
             raise self.refuse("is depthwise")
         super().prepare()
+
+
+class OverSpread(OverWindows):
+    """A transposed convolution: one over the image with zeros between its pixels, by the kernel turned around."""
+
+    def image(self) -> Image:
+        """Return the image that is spread; padding may be negative: then its edges are cut off."""
+        plain, (height, width) = super().image(), self.filter().shape[2:]
+        rank = len(self.op.strides)
+        pads = (*([0] * (2 - rank)), *self.op.pads[:rank])
+        apart, dilations, kernel = plain.strides, plain.dilations, (height, width)
+        size = [s * (n - 1) + 1 for s, n in zip(apart, (plain.height, plain.width), strict=True)]
+        begins = [d * (k - 1) - p for d, k, p in zip(dilations, kernel, pads, strict=True)]
+        return replace(
+            plain, height=size[0], width=size[1], kernel=kernel, strides=(1, 1), pads=(begins[0], begins[1]),
+            spread=apart,
+        )  # fmt: skip
+
+    def filter(self) -> np.ndarray:
+        """Return the weights w[C, O / group, *K] as [O, C / group, KH, KW], turned around."""
+        w = super().filter()
+        grouped = w.reshape(self.op.group, -1, *w.shape[1:]).swapaxes(1, 2)
+        return np.flip(grouped.reshape(-1, len(w) // self.op.group, *w.shape[2:]), (2, 3))
+
+
+@kernel("ConvTranspose")
+class Transposed(OverSpread, IntegerMac):
+    """Transposed convolution of integers."""
+
+
+@kernel("ConvTranspose")
+class FloatTransposed(OverSpread, FloatMac):
+    """Transposed convolution of f32."""
 
 
 @kernel("MatMul")

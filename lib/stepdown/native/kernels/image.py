@@ -22,11 +22,18 @@ class Image:
     dilations: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
     group: int = 1
+    spread: tuple[int, int] = (1, 1)
+    """Pixels are so many rows and columns apart, with zeros between them; height and width count these too."""
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether its windows are its pixels, each once."""
+        same = (self.height, self.width) == (self.out_height, self.out_width)
+        return same and self.kernel == self.strides == self.spread == (1, 1) and self.pads == (0, 0)
 
     def flattened(self) -> "Image":
-        """Return an image whose windows are its pixels, each once, as one row; another one as it is."""
-        same = (self.height, self.width) == (self.out_height, self.out_width)
-        if not (same and self.kernel == self.strides == (1, 1) and self.pads == (0, 0)):
+        """Return an image whose windows are its pixels as one row; another one as it is."""
+        if not self.is_pointwise:
             return self
         pixels = self.batch * self.height * self.width
         return replace(self, batch=1, height=1, width=pixels, out_height=1, out_width=pixels)
@@ -34,7 +41,7 @@ class Image:
     @property
     def is_flat(self) -> bool:
         """Whether it is one row whose windows are its pixels, which may be cut anywhere."""
-        return self.flattened() == self and self.batch == self.height == 1
+        return self.is_pointwise and self.batch == self.height == 1
 
     @property
     def steps(self) -> tuple[int, int]:
