@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Prints, for each way to compute and each network, how many bytes of integer tensors differ from the reference: all 0.
+# Prints, for each way to compute and each network, how many bytes of all tensors differ from the reference's: all 0.
 #
-#   bash regression/native/identity.sh [--samples N] [--only TEXT]
+#   bash regression/native/identity.sh [--inputs 100] [--emulated 5] [--only TEXT] [--networks NAME,…] [--save FILE.json]
 #
-# Emulated processors need Debian's qemu-user, gcc-aarch64-linux-gnu, gcc-riscv64-linux-gnu; rows without are left out.
+# Other processors are emulated by Debian's qemu-user and qemu-system-arm, with gcc-aarch64-linux-gnu,
+# gcc-riscv64-linux-gnu and gcc-arm-none-eabi; what is not installed is left out by name.
 set -euo pipefail
 root=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
 source "$root/envsetup.sh"

@@ -82,6 +82,7 @@ def _described(port: Port) -> dict[str, Any]:
         "order": list(port.held.tensor.order),
         "layout_order": list(layout_of(port.value)),
         "type": port.held.tensor.type,
+        "bytes": port.held.tensor.bytes,
         "params": None if params is None else asdict(params),
         "info": asdict(info),
     }

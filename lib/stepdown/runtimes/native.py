@@ -102,22 +102,34 @@ class NativeRunner:
             params = _params(self._described[quantised])
             assert params is not None
             array = dequantize(array, params)
-        kind = described["type"]
-        converted = as_input(array, given_as, kind, _params(described), self.path)
-        stored = bf16_bits(converted) if kind == "bf16" else converted.astype(_STORED[kind])
-        return np.ascontiguousarray(stored.transpose(described["order"])).reshape(-1).view(np.uint8)
+        return as_stored(array, given_as, described, self.path)
 
     def _dumped(self, name: str) -> np.ndarray:
         """Return a tensor as it is dumped: in its storage type (bf16 as float32), in the source's layout."""
-        described = self._described[name]
-        shape, order = described["shape"], described["order"]
-        raw = self._library.data(self._index[name]).copy().view(_STORED[described["type"]])
-        lying = raw.reshape([shape[at] for at in order])
-        placed = lying.transpose(np.argsort(order)) if order else lying
-        if described["layout_order"]:
-            placed = placed.transpose(described["layout_order"])
-        placed = np.ascontiguousarray(placed)
-        return from_bf16_bits(placed) if described["type"] == "bf16" else placed
+        return as_dumped(self._library.data(self._index[name]).copy(), self._described[name])
+
+
+def as_stored(array: np.ndarray, given_as: str, described: Mapping[str, Any], path: str) -> np.ndarray:
+    """Return the bytes of an input as a compiled network takes it; `described` is its part of the metadata.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    kind = described["type"]
+    converted = as_input(array, given_as, kind, _params(described), path)
+    stored = bf16_bits(converted) if kind == "bf16" else converted.astype(_STORED[kind])
+    return np.ascontiguousarray(stored.transpose(described["order"])).reshape(-1).view(np.uint8)
+
+
+def as_dumped(raw: np.ndarray, described: Mapping[str, Any]) -> np.ndarray:
+    """Return a tensor as it is dumped: in its storage type (bf16 as float32), in the source's layout."""
+    shape, order = described["shape"], described["order"]
+    lying = raw.view(_STORED[described["type"]]).reshape([shape[at] for at in order])
+    placed = lying.transpose(np.argsort(order)) if order else lying
+    if described["layout_order"]:
+        placed = placed.transpose(described["layout_order"])
+    placed = np.ascontiguousarray(placed)
+    return from_bf16_bits(placed) if described["type"] == "bf16" else placed
 
 
 def _params(described: Mapping[str, Any]) -> QuantParams | None:

@@ -1,4 +1,4 @@
-/* Names of a bundle, whatever it is called: compile with -DNETWORK=resnet8 -DUPPER=RESNET8, and its folder in -I. */
+/* Names of a bundle, whatever it is called: compile with -DSD_NETWORK=resnet8 -DSD_UPPER=RESNET8, and its folder in -I. */
 #ifndef STEPDOWN_EXAMPLE_BUNDLE_H
 #define STEPDOWN_EXAMPLE_BUNDLE_H
 
@@ -7,9 +7,9 @@
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 
-#define OF(what) JOIN(UPPER, what)
-#define HEADER TEXT(NETWORK.h)
-#define WEIGHTS TEXT(NETWORK.weights.txt)
+#define OF(what) JOIN(SD_UPPER, what)
+#define HEADER TEXT(SD_NETWORK.h)
+#define WEIGHTS TEXT(SD_NETWORK.weights.txt)
 
 #include HEADER
 

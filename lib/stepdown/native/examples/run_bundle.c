@@ -1,7 +1,7 @@
 /* Runs a bundle on a computer, in plain C99:
  *
  *     tpuc-opt resnet8_int8.mlir --codegen="model_file=resnet8.o chip=x86_64"
- *     gcc -std=c99 -I. -DNETWORK=resnet8 -DUPPER=RESNET8 run_bundle.c resnet8.o -o run_resnet8
+ *     gcc -std=c99 -I. -DSD_NETWORK=resnet8 -DSD_UPPER=RESNET8 run_bundle.c resnet8.o -o run_resnet8
  *     ./run_resnet8 input.bin output.bin
  *
  * input.bin holds the bytes of the inputs, one after the other, once or several times; the network runs once for each.
@@ -65,7 +65,7 @@ int main(int count, char **paths) {
         return 2;
     }
     while (read_inputs(given)) {
-        NETWORK(weights, memory, memory + OF(_MUTABLE_MEM_SIZE));
+        SD_NETWORK(weights, memory, memory + OF(_MUTABLE_MEM_SIZE));
         for (size_t i = 0; i < COUNT; ++i) {
             if (tensors[i].role == output) print(&tensors[i]);
             if (tensors[i].role == input) continue;

@@ -2,7 +2,7 @@
  *
  *     tpuc-opt resnet8_int8.mlir --codegen="model_file=resnet8.o chip=cortex_m7"
  *     arm-none-eabi-gcc -mcpu=cortex-m7 -mthumb -mfloat-abi=hard -mfpu=fpv5-d16 -O2 -ffreestanding -nostdlib \
- *         -fno-tree-loop-distribute-patterns -Wl,-z,noexecstack -T mps2_an500.ld -I. -DNETWORK=resnet8 -DUPPER=RESNET8 \
+ *         -fno-tree-loop-distribute-patterns -Wl,-z,noexecstack -T mps2_an500.ld -I. -DSD_NETWORK=resnet8 -DSD_UPPER=RESNET8 \
  *         main.c startup.c semihosting.c resnet8.o -o resnet8.elf
  *     qemu-system-arm -M mps2-an500 -nographic -semihosting -kernel resnet8.elf
  *
@@ -52,7 +52,7 @@ int main(void) {
     int given = host_open("input.bin", 0), made = host_open("output.bin", 1);
     if (given < 0 || made < 0) return 2;
     while (read_inputs(given)) {
-        NETWORK(weights, memory, memory + OF(_MUTABLE_MEM_SIZE));
+        SD_NETWORK(weights, memory, memory + OF(_MUTABLE_MEM_SIZE));
         for (size_t i = 0; i < COUNT; ++i) {
             if (tensors[i].role == output) print(&tensors[i]);
             if (tensors[i].role == input) continue;
