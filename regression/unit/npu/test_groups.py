@@ -19,7 +19,7 @@ from stepdown.formats.tflite.loader import load_tflite
 from stepdown.npu.codegen import generate
 from stepdown.npu.cost import local_memory
 from stepdown.npu.division import divide
-from stepdown.npu.groups.choose import choose
+from stepdown.npu.groups.choose import SHORT, choose
 from stepdown.npu.groups.estimate import estimate
 from stepdown.npu.groups.layers import Group, Layer
 from stepdown.npu.groups.layout import items, lay_out, local_bytes
@@ -136,6 +136,25 @@ def test_the_choice_is_the_least_of_all_cuts(chip: str, factor: int) -> None:
             if None not in each:
                 sums.append(sum(each))
     assert found <= 1.03 * min(sums)
+
+
+def test_long_groups_are_looked_at_from_one_begin_where_they_fit_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = import_tflite(load_tflite(REGRESSION / "model" / "mlperf_tiny_vww_mobilenetv1_025_int8.tflite"), "vww")
+    Layout().run(program)
+    ConvertQuantizedToTpu(profile="tflite").run(program)
+    machine = load_chip("bm1684x")
+    divide(program, machine)
+    run, looked = longest_run(program, machine), []
+
+    def counted(group: Group, parts: Parts, prices: Prices) -> float | None:
+        looked.append(len(group.layers))
+        return estimate(group, parts, prices)
+
+    monkeypatch.setattr("stepdown.npu.groups.choose.estimate", counted)
+    monkeypatch.setattr("stepdown.npu.groups.choose.Limits.least_cycles", lambda *_: 0)
+    found = choose(run, machine)
+    assert [len(each.group.layers) for each in found] == [len(run)]
+    assert sum(length > SHORT for length in looked) <= len(run) - SHORT
 
 
 def test_weights_that_do_not_fit_together_stream_through_one_group() -> None:

@@ -13,7 +13,7 @@ from stepdown.npu.groups.limits import Limits
 from stepdown.npu.groups.prices import Prices
 from stepdown.npu.groups.tiles import Parts, cut
 
-LONGEST = 128
+LONGEST = 256
 """Ops of a group at most: more would cost time to choose, and gain next to nothing."""
 MORE_PARTS = (1, 2, 4)
 """Beside the fewest parts that fit, so many times as many are tried."""
@@ -67,12 +67,18 @@ class _Choice:
         for end in range(1, len(self._layers) + 1):
             found = float("inf"), end
             for begin in range(max(0, end - longest), end):
-                if best[begin][0] + self._limits.least_cycles(begin, end) < found[0]:
+                least = best[begin][0] + self._limits.least_cycles(begin, end)
+                if least < found[0] and not self._would_join(best[begin][1], begin, end):
                     chosen = self._chosen(begin, end)
                     if chosen and best[begin][0] + chosen.cycles < found[0]:
                         found = best[begin][0] + chosen.cycles, begin
             best.append(found)
         return list(self._cuts([begin for _, begin in best]))[::-1]
+
+    def _would_join(self, before: int, begin: int, end: int) -> bool:
+        """Tell whether a long group fits whole together with the one before it: apart they would overlap less."""
+        joined = self._known.get((before, end)) if end - begin > SHORT and before < begin else None
+        return joined is not None and joined.parts.tiles == 1
 
     def _cuts(self, begins: Sequence[int]) -> Iterator[tuple[int, int, Chosen]]:
         end = len(self._layers)

@@ -13,7 +13,7 @@ class LayerGroup(Pass):
     """Choose the groups of ops, and their tiles, that take the fewest cycles; longest=1 leaves every op alone."""
 
     chip: str = ""
-    longest: int = 128
+    longest: int = 256
 
     def run(self, program: Program) -> None:
         """Note on every op that gets commands its group and how that is cut.
