@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from identity_networks import BUILDERS, HOST_ONLY, lowered, random_inputs
-from identity_rows import ROWS, Reference, Row, run_row
+from native.identity_networks import BUILDERS, HOST_ONLY, lowered, random_inputs
+from native.identity_rows import ROWS, Reference, Row, run_row
 
 from stepdown.dialects.program import read_program
 from stepdown.dialects.types import storage_of

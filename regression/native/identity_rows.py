@@ -59,18 +59,17 @@ class Row:
         tools = (*self.link[:1], *self.emulator[:1])
         return next((f"{tool} is not installed" for tool in tools if not shutil.which(tool)), "")
 
-    def runs(self, module: Path, given: Sequence[Tensors], folder: Path) -> Iterator[Tensors]:
-        """Yield all tensors of each run, by name."""
-        return self._bundle(module, given, folder) if self.link else self._file(module, given, folder)
+    def runs(self, module: Path, given: Sequence[Tensors], folder: Path, debug: bool = True) -> Iterator[Tensors]:
+        """Yield all tensors of each run, by name; without `debug` those that a network keeps."""
+        return (self._bundle if self.link else self._file)(module, given, folder, debug)
 
-    def _made(self, module: Path, target: Path) -> None:
-        plain = self.chip == "bm1684x"
-        Codegen(str(target), self.chip, self.processor, self.features, not plain).run(read_program(module))
+    def _made(self, module: Path, target: Path, debug: bool) -> None:
+        Codegen(str(target), self.chip, self.processor, self.features, debug).run(read_program(module))
 
-    def _file(self, module: Path, given: Sequence[Tensors], folder: Path) -> Iterator[Tensors]:
+    def _file(self, module: Path, given: Sequence[Tensors], folder: Path, debug: bool) -> Iterator[Tensors]:
         simulated = self.chip == "bm1684x"
         target = folder / ("network.bmodel" if simulated else "network.so")
-        self._made(module, target)
+        self._made(module, target, debug)
         runner = BmodelRunner(target) if simulated else NativeRunner(target)
         try:
             for tensors in given:
@@ -78,9 +77,9 @@ class Row:
         finally:
             runner.close()
 
-    def _bundle(self, module: Path, given: Sequence[Tensors], folder: Path) -> Iterator[Tensors]:
+    def _bundle(self, module: Path, given: Sequence[Tensors], folder: Path, debug: bool) -> Iterator[Tensors]:
         code = folder / ("network.c" if self.chip == "c" else "network.o")
-        self._made(module, code)
+        self._made(module, code, debug)
         described = metadata(code.with_suffix(".h"))
         (folder / "input.bin").write_bytes(b"".join(_stored(described, module, tensors) for tensors in given))
         self._run_linked(code, folder)
@@ -172,7 +171,7 @@ ROWS = (
 )  # fmt: skip
 
 
-def run_row(row: Row, module: Path, given: Sequence[Tensors]) -> Iterator[Tensors]:
+def run_row(row: Row, module: Path, given: Sequence[Tensors], debug: bool = True) -> Iterator[Tensors]:
     """Yield all tensors of each run in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        yield from row.runs(module, given, Path(folder))
+        yield from row.runs(module, given, Path(folder), debug)
