@@ -17,14 +17,12 @@ uint8_t over_white(unsigned colour, unsigned alpha) {
     return static_cast<uint8_t>((colour * alpha + 255 * (255 - alpha) + 127) / 255);
 }
 
-// RGB of pixels that are gray, gray with alpha, RGB or RGB with alpha.
-Image to_rgb(const uint8_t *pixels, long height, long width, int channels, bool is_opaque) {
+// RGB of pixels with alpha.
+Image to_rgb(const uint8_t *pixels, long height, long width, bool is_opaque) {
     Image made{height, width, 3, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
-    const bool is_gray = channels < 3, has_alpha = channels % 2 == 0;
     for (size_t i = 0; i < made.bytes.size(); ++i) {
-        const uint8_t *pixel = pixels + i / 3 * static_cast<size_t>(channels);
-        const uint8_t colour = pixel[is_gray ? 0 : i % 3];
-        made.bytes[i] = has_alpha && !is_opaque ? over_white(colour, pixel[channels - 1]) : colour;
+        const uint8_t *pixel = pixels + i / 3 * 4;
+        made.bytes[i] = is_opaque ? pixel[i % 3] : over_white(pixel[i % 3], pixel[3]);
     }
     return made;
 }
@@ -73,9 +71,9 @@ Image load_image(const std::string &path) {
     }
     check_size(width, height, path);
     const std::unique_ptr<uint8_t, void (*)(void *)> pixels(
-        stbi_load_from_memory(file.data(), size, &width, &height, &channels, 0), stbi_image_free);
+        stbi_load_from_memory(file.data(), size, &width, &height, &channels, 4), stbi_image_free);
     if (!pixels) throw input_error(std::string("broken image (") + stbi_failure_reason() + ")", path);
-    return upright(to_rgb(pixels.get(), height, width, channels, has_idle_alpha(file)), exif_orientation(file));
+    return upright(to_rgb(pixels.get(), height, width, has_idle_alpha(file)), exif_orientation(file));
 }
 
 bool holds_pixels(const Array &array) {
@@ -86,7 +84,11 @@ bool holds_pixels(const Array &array) {
 Image image_of(const Array &array) {
     const long height = array.shape[0], width = array.shape[1];
     check_size(width, height, "the npz file");
-    return to_rgb(array.bytes.data(), height, width, array.shape.size() == 2 ? 1 : 3, true);
+    Image made{height, width, 3, array.bytes};
+    if (array.shape.size() == 3) return made;
+    made.bytes.resize(array.bytes.size() * 3);
+    for (size_t i = 0; i < made.bytes.size(); ++i) made.bytes[i] = array.bytes[i / 3];
+    return made;
 }
 
 Image to_gray(const Image &rgb) {

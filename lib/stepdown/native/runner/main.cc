@@ -152,8 +152,24 @@ int run(const Options &options) {
     return kDone;
 }
 
-int failed(const char *text, int code) {
-    std::fprintf(stderr, "run_model: error: %s\n", text);
+// One line of text that a terminal does not obey: all but printable ASCII and letters beyond it is spelled out.
+std::string one_line(const std::string &text) {
+    std::string made;
+    for (size_t at = 0; at < text.size();) {
+        const auto byte = static_cast<unsigned char>(text[at]);
+        const size_t size = byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+        bool is_letter = at + size <= text.size() && (byte < 0x80 ? byte >= 32 && byte != 127 : byte >= 0xC3);
+        for (size_t i = 1; i < size && is_letter; ++i) is_letter = (text[at + i] & 0xC0) == 0x80;
+        char spelled[8];
+        std::snprintf(spelled, sizeof spelled, "\\x%02x", byte);
+        made += is_letter ? text.substr(at, size) : spelled;
+        at += is_letter ? size : 1;
+    }
+    return made;
+}
+
+int failed(const std::string &text, int code) {
+    std::fprintf(stderr, "run_model: error: %s\n", one_line(text).c_str());
     return code;
 }
 
@@ -172,6 +188,6 @@ int main(int count, char **arguments) {
     } catch (const std::bad_alloc &) {
         return failed("out of memory", kResources);
     } catch (const std::exception &error) {
-        return failed((std::string("a bug of ours, please report it: ") + error.what()).c_str(), kBug);
+        return failed(std::string("a bug of ours, please report it: ") + error.what(), kBug);
     }
 }

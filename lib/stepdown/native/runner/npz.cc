@@ -1,7 +1,7 @@
 #include "npz.h"
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -59,8 +59,12 @@ struct Member {
     Bytes bytes;
 };
 
+// stb wants to see some bytes beyond the packed ones, as a zlib stream has; the list of members lies there.
+const size_t kBeyond = 8;
+
 Bytes inflated(const Reader &file, size_t at, size_t packed, size_t size) {
     Bytes made(size + 1);
+    packed += kBeyond;
     const int got = stbi_zlib_decode_noheader_buffer(reinterpret_cast<char *>(made.data()), static_cast<int>(size + 1),
                                                      reinterpret_cast<const char *>(file.part(at, packed)),
                                                      static_cast<int>(packed));
@@ -159,7 +163,7 @@ bool parse_npy(const Bytes &bytes, const Reader &file, Array &made) {
     made.bytes.assign(bytes.begin() + static_cast<long>(begin), bytes.begin() + static_cast<long>(begin + count));
     if (type[0] == '>') to_little_endian(made);
     if (columns_first) {
-        made.shape.assign(made.shape.rbegin(), made.shape.rend());
+        std::reverse(made.shape.begin(), made.shape.end());
         std::vector<long> order;
         for (size_t i = made.shape.size(); i-- > 0;) order.push_back(static_cast<long>(i));
         made = transposed(made, order);
