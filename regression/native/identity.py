@@ -11,9 +11,10 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from native.identity_networks import BUILDERS, HOST_ONLY, lowered, random_inputs
@@ -37,7 +38,7 @@ class Cell:
     tensors: int = 0
     inputs: int = 0
     first: str = ""
-    hashes: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,23 @@ def network(name: str, folder: Path) -> Network:
     return Network(module, frozenset(real))
 
 
-def compared(network: Network, row: Row, wanted: Iterable[Tensors], got: Iterable[Tensors]) -> Cell:
-    """Compare the runs of a row with the reference's."""
-    cell, hashes = Cell(), {}
-    for reference, mine in zip(wanted, got, strict=True):
-        cell.inputs += 1
-        names = [name for name in reference if name in mine]
-        cell.tensors = len(names)
-        for name in names:
-            apart = _apart(reference[name], mine[name], name in network.real)
-            cell.differing, cell.bytes = cell.differing + apart, cell.bytes + mine[name].nbytes
-            cell.first = cell.first or (name if apart else "")
-            hashes.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(mine[name]).tobytes())
-    cell.hashes = {name: digest.hexdigest() for name, digest in hashes.items()}
-    return cell
+def compared(network: Network, wanted: Iterable[Tensors], runs: Sequence[Iterable[Tensors]]) -> list[Cell]:
+    """Compare the runs of several rows with the reference's."""
+    cells = [Cell() for _ in runs]
+    for reference, *made in zip(wanted, *runs, strict=True):
+        for cell, mine in zip(cells, made, strict=True):
+            _add(cell, network, reference, mine)
+    return cells
+
+
+def _add(cell: Cell, network: Network, reference: Tensors, mine: Tensors) -> None:
+    names = [name for name in reference if name in mine]
+    cell.inputs, cell.tensors = cell.inputs + 1, len(names)
+    for name in names:
+        apart = _apart(reference[name], mine[name], name in network.real)
+        cell.differing, cell.bytes = cell.differing + apart, cell.bytes + mine[name].nbytes
+        cell.first = cell.first or (name if apart else "")
+        cell.hashes.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(mine[name]).tobytes())
 
 
 def _apart(reference: np.ndarray, mine: np.ndarray, real: bool) -> int:
@@ -82,9 +86,9 @@ def _apart(reference: np.ndarray, mine: np.ndarray, real: bool) -> int:
 
 def count_of(row: Row, host: int, emulated: int) -> int:
     """Return how many inputs a row computes."""
-    if row.chip == "bm1684x":
+    if row.is_simulator:
         return min(ON_SIMULATOR, emulated)
-    return host if row.on_host else emulated
+    return emulated if row.link else host
 
 
 def main() -> int:
@@ -107,21 +111,25 @@ def main() -> int:
             print(f"{name}: done", file=sys.stderr)
     _print(names, rows, cells, left_out)
     if args.save:
-        hashes = {n: {r: c.hashes for r, c in column.items()} for n, column in cells.items()}
+        hashes = {
+            n: {r: {t: h.hexdigest() for t, h in c.hashes.items()} for r, c in column.items()}
+            for n, column in cells.items()
+        }
         args.save.write_text(json.dumps(hashes, indent=1, sort_keys=True))
     return int(any(cell.differing for column in cells.values() for cell in column.values()))
 
 
 def _column(name: str, folder: Path, rows: list[Row], args: argparse.Namespace) -> dict[str, Cell]:
+    """Return the cells of a network; rows with as many inputs go together, beside one run of the reference."""
     found, made = {}, network(name, folder)
     given = random_inputs(made.module, max(args.inputs, args.emulated))
-    few = list(Reference().runs(made.module, given[: args.emulated]))
-    for row in rows:
-        count = count_of(row, args.inputs, args.emulated)
-        if name in HOST_ONLY and not row.on_host:
-            continue
-        wanted = few[:count] if count <= len(few) else Reference().runs(made.module, given[:count])
-        found[row.name] = compared(made, row, wanted, run_row(row, made.module, given[:count]))
+    rows = [row for row in rows if name not in HOST_ONLY or not (row.emulator or row.is_simulator)]
+    counts = {row: count_of(row, args.inputs, args.emulated) for row in rows}
+    for count in sorted(set(counts.values())):
+        together = [row for row in rows if counts[row] == count]
+        runs = [run_row(row, made.module, given[:count]) for row in together]
+        cells = compared(made, Reference().runs(made.module, given[:count]), runs)
+        found.update((row.name, cell) for row, cell in zip(together, cells, strict=True))
     return found
 
 

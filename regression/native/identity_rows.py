@@ -47,9 +47,9 @@ class Row:
     emulator: tuple[str, ...] = ()
 
     @property
-    def on_host(self) -> bool:
-        """Whether it runs as fast as this machine does."""
-        return not self.emulator and self.chip != "bm1684x"
+    def is_simulator(self) -> bool:
+        """Whether it is a machine of ours."""
+        return self.chip == "bm1684x"
 
     def missing(self) -> str:
         """Return what this machine lacks, '' where nothing."""
@@ -67,10 +67,9 @@ class Row:
         Codegen(str(target), self.chip, self.processor, self.features, debug).run(read_program(module))
 
     def _file(self, module: Path, given: Sequence[Tensors], folder: Path, debug: bool) -> Iterator[Tensors]:
-        simulated = self.chip == "bm1684x"
-        target = folder / ("network.bmodel" if simulated else "network.so")
+        target = folder / ("network.bmodel" if self.is_simulator else "network.so")
         self._made(module, target, debug)
-        runner = BmodelRunner(target) if simulated else NativeRunner(target)
+        runner = BmodelRunner(target) if self.is_simulator else NativeRunner(target)
         try:
             for tensors in given:
                 yield runner.run(tensors, "all")
