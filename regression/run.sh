@@ -12,16 +12,26 @@ set -euo pipefail
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 cd "$root"
 
-# One round-trip test reads our text with the real MLIR. Where mlir-opt cannot be had, that test is skipped and listed.
-install_mlir_opt() {
-    local package=mlir-19-tools tried=.cache/mlir-opt-tried
-    [[ -z $(compgen -c mlir-opt) ]] && grep -rqs --include=*.mlir 'REQUIRES:.*mlir-opt' regression/lit || return 0
-    [[ $(id -u) == 0 && ! -e $tried ]] && command -v apt-get >/dev/null || return 0
-    mkdir -p .cache && touch "$tried"
-    echo "run.sh: installing the Debian package $package (77 MB) for the round trip through mlir-opt" >&2
+# Debian's packages for checks that are skipped and listed where they cannot be had: the round trip of our text through
+# the real MLIR (77 MB), and the C++ runner.
+wanted_packages() {
+    [[ -n $(compgen -c mlir-opt) ]] || ! grep -rqs --include=*.mlir 'REQUIRES:.*mlir-opt' regression/lit || echo mlir-19-tools
+    [[ -e /usr/include/stb/stb_image.h ]] || echo libstb-dev
+    local program
+    for program in cmake make g++; do command -v $program >/dev/null || echo $program; done
+}
+
+install_packages() {
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 0
     export DEBIAN_FRONTEND=noninteractive
-    { download "$package" || { timeout 120 apt-get -qq update && download "$package"; } &&
-        apt-get -qq install -y --no-install-recommends "$package"; } &>/dev/null </dev/null || return 0
+    local package
+    for package in $(wanted_packages); do
+        [[ ! -e .cache/$package-tried ]] || continue
+        mkdir -p .cache && touch ".cache/$package-tried"
+        echo "run.sh: installing the Debian package $package" >&2
+        { download "$package" || { timeout 120 apt-get -qq update && download "$package"; } &&
+            apt-get -qq install -y --no-install-recommends "$package"; } &>/dev/null </dev/null || continue
+    done
 }
 
 # Downloading may take too long and is cut off; installing what has been downloaded is left alone.
@@ -37,7 +47,7 @@ for argument in "$@"; do
 done
 
 bash build.sh --test
-install_mlir_opt
+install_packages
 source envsetup.sh
 workers=$(nproc)
 exec pytest -n "$((workers < 4 ? workers : 4))" --dist worksteal "${arguments[@]}"
