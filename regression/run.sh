@@ -13,12 +13,18 @@ root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 cd "$root"
 
 # Debian's packages for checks that are skipped and listed where they cannot be had: the round trip of our text through
-# the real MLIR (77 MB), and the C++ runner.
+# the real MLIR (77 MB), the C++ runner, and code of other processors (about 200 MB): compilers and emulators.
 wanted_packages() {
     [[ -n $(compgen -c mlir-opt) ]] || ! grep -rqs --include=*.mlir 'REQUIRES:.*mlir-opt' regression/lit || echo mlir-19-tools
     [[ -e /usr/include/stb/stb_image.h ]] || echo libstb-dev
     local program
     for program in cmake make g++; do command -v $program >/dev/null || echo $program; done
+    [[ -d $(echo .venv/lib/python3*/site-packages/tvm) ]] || return 0
+    command -v qemu-riscv64 >/dev/null || echo qemu-user
+    command -v qemu-system-arm >/dev/null || echo qemu-system-arm
+    command -v aarch64-linux-gnu-gcc >/dev/null || echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    command -v riscv64-linux-gnu-gcc >/dev/null || echo gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
+    command -v arm-none-eabi-gcc >/dev/null || echo gcc-arm-none-eabi libnewlib-arm-none-eabi
 }
 
 install_packages() {
