@@ -45,7 +45,7 @@ class CodeStep:
 
 @dataclass(frozen=True)
 class LocalPart:
-    """A part of a value in local memory alone: `region` of it under the shape `whole`, at `place`.
+    """A part of a value in local memory: `region` of it under the shape `whole`, at `place`.
 
     The step `made` makes it, `last` is the last one that reads it.
     """
@@ -58,14 +58,24 @@ class LocalPart:
     last: int
 
 
+@dataclass(frozen=True)
+class LocalConstant:
+    """A constant in local memory, or its part for a tile, at `place`: the step `made` brings it, `last` reads it."""
+
+    name: str
+    place: Tensor
+    made: int
+    last: int
+
+
 @dataclass
 class Code:
     """What a machine needs to run a network: streams by engine, what lies in global memory, where tensors are.
 
     `constants` are the tensors of `image` by name. `tensors` are those that lie in global memory, `local` the parts of
-    the others. `layers` are the names of the ops' tensors; a command's `layer` is a place in it. `steps` have every
-    command once, in the order in which a machine that does one thing at a time would run them. `host` are the ops that
-    have no commands, in order.
+    the others; `copies` and `brought` are parts of tensors, and constants, that lie in both memories. `layers` are the
+    names of the ops' tensors; a command's `layer` is a place in it. `steps` have every command once, in the order in
+    which a machine that does one thing at a time would run them. `host` are the ops that have no commands, in order.
     """
 
     streams: dict[str, bytes] = field(default_factory=dict)
@@ -73,6 +83,8 @@ class Code:
     constants: dict[str, Tensor] = field(default_factory=dict)
     tensors: dict[str, tuple[Tensor, tuple[int, ...]]] = field(default_factory=dict)
     local: list[LocalPart] = field(default_factory=list)
+    copies: list[LocalPart] = field(default_factory=list)
+    brought: list[LocalConstant] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
     steps: list[CodeStep] = field(default_factory=list)
     host: list[HostStep] = field(default_factory=list)

@@ -15,7 +15,7 @@ from stepdown.dialects.types import shape_of
 from stepdown.errors import UnsupportedModel
 from stepdown.files.names import free_name
 from stepdown.npu.addresses import assign, noted
-from stepdown.npu.code import Code, CodeStep, HostStep, LocalPart
+from stepdown.npu.code import Code, CodeStep, HostStep, LocalConstant, LocalPart
 from stepdown.npu.cost import local_memory
 from stepdown.npu.groups.check import check_group
 from stepdown.npu.groups.emit import Emission
@@ -60,6 +60,7 @@ class _Generator:
         self._weights: dict[SSAValue, np.ndarray] = {}
         self._places: dict[SSAValue, Tensor] = {}
         self._shared: dict[tuple[str, Four, bytes], Tensor] = {}
+        self._named: dict[int, str] = {}
         self._refused: list[str] = []
         self._waiting: list[Layer] = []
         self._groups = 0
@@ -122,7 +123,9 @@ class _Generator:
         if key not in self._shared:
             self._shared[key] = self._reserve(type, (n, c, h, w))
             self._code.image[self._shared[key].address] = content
-        self._code.constants[free_name(name, self._code.constants)] = self._shared[key]
+        named = free_name(name, self._code.constants)
+        self._code.constants[named] = self._shared[key]
+        self._named.setdefault(self._shared[key].address, named)
         return self._shared[key]
 
     def _computed(self, op: TensorOp) -> None:
@@ -193,6 +196,14 @@ class _Generator:
     def keep(self, layer: Layer, place: Tensor, region: Region, steps: tuple[int, int]) -> None:
         """Note that a part of a layer's result lies in local memory alone, from one step to another."""
         self._code.local.append(LocalPart(layer.result, place, layer.kernel.shape, region, *steps))
+
+    def copy(self, value: SSAValue, place: Tensor, whole: Four, region: Region, steps: tuple[int, int]) -> None:
+        """Note that a part of a value under the shape `whole` lies in local memory too, from one step to another."""
+        self._code.copies.append(LocalPart(value, place, whole, region, *steps))
+
+    def bring(self, image: Tensor, place: Tensor, steps: tuple[int, int]) -> None:
+        """Note that a constant lies in local memory too, from one step to another."""
+        self._code.brought.append(LocalConstant(self._named[image.address], place, *steps))
 
     def _begin(self, layer: int) -> int:
         self._code.steps.append(CodeStep(layer))

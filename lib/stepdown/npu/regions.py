@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from xdsl.ir import SSAValue
 
@@ -10,7 +11,7 @@ from stepdown.dialects.program import Program
 from stepdown.dialects.types import shape_of
 from stepdown.model import Region
 from stepdown.model.schema import GLOBAL, LOCAL, lanes_layout
-from stepdown.npu.code import Code, LocalPart
+from stepdown.npu.code import Code, LocalConstant, LocalPart
 from stepdown.npu.cost import LocalMemory, span
 from stepdown.npu.groups.layers import is_alias, readers, root_of
 from stepdown.npu.isa import BYTES
@@ -28,6 +29,24 @@ def regions(program: Program, code: Code, local: LocalMemory) -> Iterator[Region
     for part in code.local:
         for named in _with_aliases(part.value, use.kinds):
             yield from _part(named, part, local)
+    yield from _copies(code, use.kinds, local)
+
+
+def _copies(code: Code, kinds: Sequence[str], local: LocalMemory) -> Iterator[Region]:
+    """Yield the regions of what lies in local memory beside global memory; those that nothing names are scratch."""
+    tensors = {*code.tensors, *code.layers}
+    for copy in code.copies:
+        views = (_part(named, copy, local) for named in _with_aliases(copy.value, kinds))
+        parts = (part for view in views for part in view if part.name in code.tensors or part.name in code.constants)
+        yield next(parts, _scratch(copy, local))
+    for constant in code.brought:
+        yield replace(_scratch(constant, local), name="" if constant.name in tensors else constant.name)
+
+
+def _scratch(held: LocalPart | LocalConstant, local: LocalMemory) -> Region:
+    """Return the region of something in local memory, without a name."""
+    low, high = span(held.place, local.lanes)
+    return Region("", LOCAL, low, high - low, held.made, held.made, held.last)
 
 
 class _Use:

@@ -1,7 +1,7 @@
 """Where tensors lie in each memory, and when: rectangles of bytes over time, above what the engines do meanwhile."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from stepdown.compare.canvas import GRID, INK, PAPER, SOFT, Colour, tick_text, ticks
@@ -50,7 +50,7 @@ def memory_map(totals: Totals) -> Drawing:
         mine = [life for life in lives if life.region.memory == memory]
         drawing.add(*_frame(panel, account, _heading(account, memory, size, mine)))
         drawing.add(*_weights(panel, account) if memory == GLOBAL else ())
-        drawing.add(*_tensors(panel, mine, shades))
+        drawing.add(*_tensors(panel, mine, shades, {weight.name for weight in account.stage.weights}))
         drawing.add(*_border(panel))
     drawing.add(*_engines(account, panels + 24, shades))
     drawing.add(*_legend(shades, drawing.height - 24))
@@ -73,7 +73,10 @@ def _memories(account: Account) -> dict[str, int]:
 
 def _heading(account: Account, memory: str, size: int, lives: Sequence[Lifetime]) -> str:
     lanes = "" if memory == GLOBAL else f" of each of {local_memory(account.chip).lanes} lanes"
-    count = f"{len(lives)} places of tensors" if lives else "no tensors"
+    constants = {weight.name for weight in account.stage.weights}
+    of_constants = sum(life.region.name in constants for life in lives)
+    count = f"{len(lives) - of_constants} places of tensors" if lives else "no tensors"
+    count += f" and {of_constants} of constants" if of_constants else ""
     if memory == GLOBAL and account.stage.weights:
         count += f", {len(account.stage.weights)} constants"
     return f"{memory} memory: {bytes_text(size)}{lanes}, {count}, at most {bytes_text(peak_bytes(lives))} live at once"
@@ -121,13 +124,15 @@ def _weights(panel: _Panel, account: Account) -> Iterator[Rectangle | Text]:
             yield Text(panel.x(0) + 8, middle, f"constants, {bytes_text(high - low)}", SOFT, _SMALL, "lm")
 
 
-def _tensors(panel: _Panel, lives: Sequence[Lifetime], shades: dict[str, Colour]) -> Iterator[Rectangle | Text]:
+def _tensors(
+    panel: _Panel, lives: Sequence[Lifetime], shades: dict[str, Colour], constants: Collection[str]
+) -> Iterator[Rectangle | Text]:
     for life in sorted(lives, key=lambda life: -life.region.bytes * (life.end - life.start)):
         region, shade = life.region, shades.get(life.op, SOFT)
         left, right = panel.x(life.start), max(panel.x(life.end), panel.x(life.start) + 0.8)
         top, bottom = panel.y(region.address + region.bytes), panel.y(region.address)
         title = f"{region.name or 'scratch'}: {bytes_text(region.bytes)} at {region.address}"
-        fill = lighter(shade, 0.5)
+        fill = _WEIGHTS if region.name in constants else lighter(shade, 0.5)
         yield Rectangle((left, min(top, bottom - 0.8), right, bottom), fill, lighter(shade, 0.1), title)
         name = fitting(region.name, _SMALL, right - left - 6)
         if name and bottom - top >= 14:

@@ -16,6 +16,7 @@ from stepdown.dialects.types import tensor
 from stepdown.errors import InputError, StepError, UnsupportedModel
 from stepdown.model import read_model_file, write_model_file
 from stepdown.model.combine import combine
+from stepdown.model.schema import GLOBAL, LOCAL
 from stepdown.model.strip import strip
 from stepdown.npu.passes.address_assign import AddressAssign
 from stepdown.npu.passes.codegen import Codegen
@@ -106,13 +107,39 @@ def test_every_step_is_an_op_and_no_tensor_is_read_before_it_is_made(tmp_path: P
     stage = read_model_file(compiled(program, tmp_path)).networks[0].stages[0]
     made = {name for op in program.ops for name in op.names}
     assert {step.name for step in stage.steps} <= made
-    regions = {region.name: region for region in stage.memory}
+    regions = {region.name: region for region in stage.memory if region.memory == GLOBAL}
     steps = {step.name: index for index, step in enumerate(stage.steps)}
     for op in program.ops:
         for value in op.operands:
             source = regions.get(next(iter(getattr(value.owner, "names", [])), ""))
             if source and op.tensor_name in steps:
                 assert source.first <= steps[op.tensor_name] <= source.last
+
+
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_what_local_memory_has_of_tensors_and_constants_is_in_the_map(tiles: int, tmp_path: Path) -> None:
+    program, given = lowered(resnet8)
+    for op in program.ops if tiles > 1 else ():
+        op.set_note("layer_tile", [1, 1, tiles] if op.name in ("tpu.Conv", "tpu.Add") else None)
+    path = compiled(program, tmp_path)
+    wanted = open_runner(path).run(given, "all")
+    model = read_model_file(path)
+    stage = model.networks[0].stages[0]
+    local = {region.name for region in stage.memory if region.memory == LOCAL}
+    assert {weight.name for weight in stage.weights} <= local
+    there = [region for region in stage.memory if region.memory == LOCAL]
+    made = [region for region in there if region.name == stage.steps[region.first].name]
+    computed = {region.name for region in made}
+    for op in (op for op in program.ops if op.tensor_name in computed):
+        read = {name for value in op.operands for name in value.owner.names if name in local}
+        for at in (at for at, step in enumerate(stage.steps) if step.name == op.tensor_name):
+            assert read <= {region.name for region in there if region.first <= at <= region.last}
+    inner = computed - {name for net in stage.subnets for name in (*net.inputs, *net.outputs)}
+    assert len(inner) > 8
+    memory = (*(each for each in stage.memory if each.memory == GLOBAL and each.name not in inner), *made)
+    alone = replace(model.networks[0], stages=(replace(stage, memory=memory),))
+    write_model_file(tmp_path / "local.bmodel", replace(model, networks=(alone,)))
+    assert_same(wanted, open_runner(str(tmp_path / "local.bmodel")).run(given, "all"))
 
 
 def test_a_damaged_file_is_refused_with_its_section(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from stepdown.npu.groups.layers import Group, Layer, Load
 from stepdown.npu.groups.layout import Held, Layout, constant_shape
 from stepdown.npu.groups.tiles import Tile, shapes_of
 from stepdown.npu.isa import Command, Move, Tensor, packed
+from stepdown.npu.isa.tensor import Four
 from stepdown.npu.kernels.base import Region
 
 
@@ -34,6 +35,12 @@ class Writer(Protocol):
 
     def keep(self, layer: Layer, place: Tensor, region: Region, steps: tuple[int, int]) -> None:
         """Note that a part of a layer's result lies in local memory alone, from one step to another."""
+
+    def copy(self, value: SSAValue, place: Tensor, whole: Four, region: Region, steps: tuple[int, int]) -> None:
+        """Note that a part of a value under the shape `whole` lies in local memory too, from one step to another."""
+
+    def bring(self, image: Tensor, place: Tensor, steps: tuple[int, int]) -> None:
+        """Note that a constant lies in local memory too, from one step to another."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,19 @@ class Emission:
         target = self._local(source.type, source.shape, address)
         self._held[held] = target
         self._writer.append(Move(source=source, target=target), self._steps[number][layer])
+        self._note(number, layer, held, target)
+
+    def _note(self, number: int, layer: int, held: Held, place: Tensor) -> None:
+        """Note where something that is brought lies, and until when."""
+        tile, first = self._tiles[number], self._steps[number][layer]
+        if isinstance(held, Load):
+            last = self._steps[number][self._group.last_use[held]]
+            self._writer.copy(held.value, place, held.shape, tile.loads[held], (first, last))
+        elif isinstance(held, tuple):
+            changes = self._group.layers[layer].constants[held[1]].by == "channel"
+            channels = [each.made[0].spans[1] for each in self._tiles]
+            until = max(at for at, each in enumerate(channels) if not changes or each == channels[number])
+            self._writer.bring(self._writer.image(*held), place, (first, self._steps[until][layer]))
 
     def _source(self, tile: Tile, load: Load) -> Tensor:
         """Return what a tile brings, in global memory; one channel is repeated."""
@@ -128,11 +148,12 @@ class Emission:
         tensors["output"] = self._held[layer] = output
         for command in kernel.commands(tensors, region):
             self._writer.append(command, step)
+        steps, made = (step, self._steps[number][self._group.last_use[layer]]), self._group.layers[layer]
         if layer in tile.shares:
             self._leave(number, layer, output)
+            self._writer.copy(made.result, output, kernel.shape, region, steps)
         else:
-            last = self._steps[number][self._group.last_use[layer]]
-            self._writer.keep(self._group.layers[layer], output, region, (step, last))
+            self._writer.keep(made, output, region, steps)
 
     def _operand(self, tile: Tile, source: int | Load, need: Region) -> Tensor:
         held = self._held[source]
