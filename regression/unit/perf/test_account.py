@@ -60,7 +60,7 @@ def test_of_several_stages_one_must_be_given(tmp_path: Path) -> None:
     network = model.networks[0]
     renamed = replace(network.stages[0], provenance=replace(network.stages[0].provenance, flags=("--other",)))
     sizes = tuple(
-        replace(tensor, shape=(1, *tensor.shape)) if tensor.name in renamed.inputs else tensor
+        replace(tensor, shape=(2, *tensor.shape[1:])) if tensor.name in renamed.inputs else tensor
         for tensor in renamed.tensors
     )
     second = replace(renamed, tensors=sizes)
@@ -69,7 +69,7 @@ def test_of_several_stages_one_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 2 stages; give --input"):
         account_of(tmp_path / "both.bmodel")
     title = account_of(tmp_path / "both.bmodel", stage=second).title
-    assert "inputs 1x1x1x28x28" in title
+    assert "inputs 2x1x28x28" in title
     assert "inputs" not in mnist_account().title
 
 
