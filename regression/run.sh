@@ -52,7 +52,7 @@ for argument in "$@"; do
     esac
 done
 
-bash build.sh --test
+bash build.sh --test --native
 install_packages
 source envsetup.sh
 workers=$(nproc)
