@@ -10,10 +10,10 @@ Order = tuple[int, ...]
 """A permutation: a tensor lies in memory as `array.transpose(order)`, dense."""
 
 DTYPES = {
-    "f32": "float32", "f16": "float16", "bf16": "uint16", "f64": "float64", "i1": "int8", "i8": "int8", "u8": "uint8",
+    "f32": "float32", "f16": "uint16", "bf16": "uint16", "f64": "float64", "i1": "int8", "i8": "int8", "u8": "uint8",
     "i16": "int16", "u16": "uint16", "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64",
 }  # fmt: skip
-"""How TIR names the storage types."""
+"""How TIR names the storage types; reals of 16 bits are worked on as bits."""
 BYTES = {
     "f32": 4, "f16": 2, "bf16": 2, "f64": 8, "i1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "i32": 4, "u32": 4,
     "i64": 8, "u64": 8,

@@ -43,6 +43,10 @@ class Mac(Kernel):
         """Return how rows of the image are copied."""
         raise NotImplementedError
 
+    def opened(self, value: Expr) -> Expr:
+        """Return an operand as a number that code can compute with."""
+        return value
+
     def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
         """Return what is stored of a sum."""
         raise NotImplementedError
@@ -140,13 +144,13 @@ class FloatMac(Mac):
         return activated(self.op, total)
 
 
-def activated(op: Any, value: Expr) -> Expr:
-    """Return a f32 result after the ReLU that is fused into its op."""
+def activated(op: Any, value: Expr, dtype: str = "float32") -> Expr:
+    """Return a real result after the ReLU that is fused into its op."""
     if not getattr(op, "do_relu", False):
         return value
     if op.relu_limit >= 0:
-        return clamp(value, 0.0, op.relu_limit, "float32")
-    return largest(value, const(0.0, "float32"))
+        return clamp(value, 0.0, op.relu_limit, dtype)
+    return largest(value, const(0.0, dtype))
 
 
 class OverWindows:

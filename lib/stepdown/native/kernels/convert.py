@@ -1,10 +1,11 @@
-"""Changes of the storage type: integers of reals, and back."""
+"""Changes of the storage type: integers of reals, and back, and reals of 16 bits."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from stepdown.dialects.types import quant_of, storage_of
+from stepdown.native.halves import HALVES, rounded, widened
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.elementwise import Elementwise
 from stepdown.native.tir import Expr, bits, cast, clamp, const, select
@@ -17,15 +18,16 @@ _INFINITY_BITS, _MAGNITUDE_BITS = 0x7F800000, 0x7FFFFFFF
 
 @kernel("Convert")
 class Conversion(Elementwise):
-    """f32 to integers and integers to f32."""
+    """From and to integers and reals of 16 and 32 bits: a value passes through f32, as in the reference."""
 
     def check(self) -> None:
         """Refuse the types that have no code."""
         self._source, self._target = quant_of(self.op.operands[0]), quant_of(self.op.results[0])
-        kinds = storage_of(self.op.operands[0]), storage_of(self.op.results[0])
-        known = (self._source and kinds[1] == "f32") or (self._target and kinds[0] == "f32")
-        if not known or (self._target and self._target.axis is not None):
-            raise self.refuse(f"from {kinds[0]} to {kinds[1]} has no code for CPUs")
+        self._kinds = storage_of(self.op.operands[0]), storage_of(self.op.results[0])
+        sides = zip((self._source, self._target), self._kinds, strict=True)
+        known = all(params or kind in ("f32", *HALVES) for params, kind in sides)
+        if not known or any(params and params.axis is not None for params in (self._source, self._target)):
+            raise self.refuse(f"from {self._kinds[0]} to {self._kinds[1]} has no code for CPUs")
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return no arrays."""
@@ -33,11 +35,15 @@ class Conversion(Elementwise):
 
     def element(self, values: Sequence[Expr], constants: Buffers) -> Expr:
         """Return the value in the other type."""
-        return self._quantised(values[0]) if self._target else self._real(values[0])
+        real = self._real(values[0])
+        if self._target:
+            return self._quantised(real)
+        return rounded(cast("float64", real), self._kinds[1]) if self._kinds[1] in HALVES else real
 
     def _real(self, value: Expr) -> Expr:
-        """Return (q − zp) · scale."""
-        assert self._source is not None
+        """Return the value as float32: (q − zp) · scale of an integer."""
+        if self._source is None:
+            return widened(value, self._kinds[0]) if self._kinds[0] in HALVES else value
         difference = cast("int32", value) - self._source.zero_point
         return cast("float32", difference) * const(float(np.float32(self._source.scale)), "float32")  # type: ignore[arg-type]
 

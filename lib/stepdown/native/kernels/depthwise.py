@@ -26,8 +26,8 @@ class DepthwiseCode(OverWindows, Mac):
         """Decide how the work is cut; refuse other convolutions."""
         if not self.is_depthwise:
             raise self.refuse("is not depthwise")
-        self.over, self._lanes = self.image(), self.machine.lanes
-        self._is_float = self.dot.sums == "float32"
+        self.over, self._lanes = self.image(), self.dot.lanes
+        self._is_float = self.dot.sums != "int32"
         self._pairs = not self._is_float and self.machine.dot in PAIR_SUMS
         self._dtype = "float32" if self._is_float else ("int32" if self._pairs else "int16")
         self._step = 2 if self._pairs else 1
@@ -128,7 +128,8 @@ class DepthwiseCode(OverWindows, Mac):
         """Return an operand less its zero point, widened; 0 outside of the image."""
         wide = self.dot.sums
         zero_point = 0 if self._is_float else self.tensors[0].zero_point
-        made = cast(wide, value) - zero_point if zero_point else cast(wide, value)
+        opened = cast(wide, self.opened(value))
+        made = opened - zero_point if zero_point else opened
         return made if inside is None else select(inside != 0, made, const(0, wide))
 
     def _packed(self, values: Sequence[Expr]) -> Expr:

@@ -37,7 +37,7 @@ class Direct(Mac):
         start = np.zeros(channels) if self.bias is None else self.bias
         scale = getattr(self, "scale", None)
         return {
-            "weights": weights.astype(np.float32 if dtype == "float32" else np.int8).ravel(),
+            "weights": weights.astype(np.int8 if dtype == "int32" else np.float32).ravel(),
             "bias": start.astype(dtype),
             **(scale.constants(channels) if scale else {}),
         }
@@ -99,7 +99,7 @@ class Direct(Mac):
     def _operand(self, x: Any, index: Expr) -> Expr:
         """Return an operand less its zero point."""
         zero_point = self.tensors[0].zero_point
-        value = cast(self.dot.sums, x[index])
+        value = cast(self.dot.sums, self.opened(x[index]))
         return value - zero_point if zero_point else value
 
     def _store(

@@ -14,6 +14,7 @@ import numpy as np
 from stepdown.dialects.op import Kind
 from stepdown.dialects.top import TOP_OPS
 from stepdown.dialects.types import shape_of
+from stepdown.native.halves import HALVES, stored
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel
 from stepdown.native.kernels.image import along
 from stepdown.native.kernels.spread import spread
@@ -93,7 +94,8 @@ class Moving(Kernel):
         axes, start = _separated(places)
         if not axes or (first[~moved] != fill).any():
             raise self.refuse("moves elements in no regular way")
-        return Map(axes, start, float(fill))
+        kind = self.results[index].type
+        return Map(axes, start, float(stored(fill, kind) if kind in HALVES else fill))
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the tables that are not even."""

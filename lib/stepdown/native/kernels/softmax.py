@@ -22,21 +22,25 @@ class Rows(Kernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over rows."""
-        (tensor,) = self.tensors
-        axis = self.op.axis % len(tensor.shape)  # type: ignore[attr-defined]
-        size, step = tensor.shape[axis], tensor.strides[axis]
-        if getattr(self.op, "flat", False):
-            size, step = tensor.elements // prod(tensor.shape[:axis]), 1
-        outer = tensor.elements // (size * step)
+        size, step = self.extent()
+        outer = self.tensors[0].elements // (size * step)
         with f.loop(outer) as i, f.loop(step) as j:
             self.row(f, inputs[0], results[0], i * (size * step) + j, size, step)
+
+    def extent(self) -> tuple[int, int]:
+        """Return the elements of a row, and the distance from one to the next."""
+        (tensor,) = self.tensors
+        axis = self.op.axis % len(tensor.shape)  # type: ignore[attr-defined]
+        if getattr(self.op, "flat", False):
+            return tensor.elements // prod(tensor.shape[:axis]), 1
+        return tensor.shape[axis], tensor.strides[axis]
 
     def row(self, f: Function, x: Any, y: Any, first: Expr, size: int, step: int) -> None:
         """Write the work on one row of `size` elements, `step` apart."""
         raise NotImplementedError
 
 
-def _fold(f: Function, dtype: str, start: Expr, size: int, combine: Any) -> Expr:
+def fold(f: Function, dtype: str, start: Expr, size: int, combine: Any) -> Expr:
     """Write a fold over a row and return its value."""
     total = f.local(dtype, 1)
     f.store(total, 0, start)
@@ -56,10 +60,10 @@ class FloatSoftmax(Rows):
 
     def row(self, f: Function, x: Any, y: Any, first: Expr, size: int, step: int) -> None:
         """Write the largest, the powers and their sum, the quotients."""
-        top = _fold(f, "float32", x[first], size, lambda t, k: largest(t, x[first + k * step]))
+        top = fold(f, "float32", x[first], size, lambda t, k: largest(t, x[first + k * step]))
         with f.loop(size) as k:
             f.store(y, first + k * step, exponential(x[first + k * step] - top))
-        total = _fold(f, "float32", const(0.0, "float32"), size, lambda t, k: t + y[first + k * step])
+        total = fold(f, "float32", const(0.0, "float32"), size, lambda t, k: t + y[first + k * step])
         with f.loop(size) as k:
             f.store(y, first + k * step, y[first + k * step] / total)
 
@@ -91,12 +95,12 @@ class IntegerSoftmax(Rows):
         def value(k: Expr) -> Expr:
             return cast("int32", x[first + k * step])
 
-        top = _fold(f, "int32", value(const(0)), size, lambda t, k: largest(t, value(k)))
+        top = fold(f, "int32", value(const(0)), size, lambda t, k: largest(t, value(k)))
 
         def power(k: Expr) -> Expr:
             return cast("int64", largest(powers[top - value(k)], const(0)))
 
-        total = _fold(f, "int64", _i64(0), size, lambda t, k: t + _divided(power(k), _i64(_SUM_BITS)))
+        total = fold(f, "int64", _i64(0), size, lambda t, k: t + _divided(power(k), _i64(_SUM_BITS)))
         zeros = _leading_zeros(f, total)
         reciprocal = _one_over_one_plus(f, (total << zeros) - _i64(1 << 31))
         shift = f.let(_i64(_SUM_BITS + 31 - 8) - zeros)
