@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from native.compiled import PORTABLE
-from native.identity import compared, network
+from native.identity import Network, compared, network
 from native.identity_networks import random_inputs
 from native.identity_rows import EXAMPLES, ROWS, Reference, metadata, run_row
 from npu.test_networks import QUANTISED, calibrate, inputs, mnist, quantised
@@ -138,6 +138,17 @@ def test_programs_give_the_bytes_of_the_reference(row, small, tmp_path: Path) ->
     (cell,) = compared(column, Reference().runs(column.module, given), [run_row(row, column.module, given)])
     assert (cell.differing, cell.first) == (0, "")
     assert cell.tensors > 8
+
+
+def test_a_wrong_byte_is_counted_and_named(tmp_path: Path) -> None:
+    given = {"a": np.zeros((2, 3), np.int8), "b": np.ones(4, np.int8), "s": np.ones(2, np.float32)}
+    wrong = given | {"b": np.array([1, 1, 2, 1], np.int8)}
+    close = given | {"s": np.array([1, 1 + 1e-6], np.float32)}
+    (same, apart, near) = compared(Network(tmp_path, frozenset("s")), [given], [[given], [wrong], [close]])
+    assert (same.differing, same.first, same.bytes, same.tensors) == (0, "", 18, 3)
+    assert (apart.differing, apart.first, near.differing) == (1, "b", 0)
+    assert same.hashes["a"].digest() == apart.hashes["a"].digest()
+    assert same.hashes["b"].digest() != apart.hashes["b"].digest()
 
 
 def test_outputs_are_right_where_tensors_share_the_arena(tmp_path: Path) -> None:
