@@ -13,7 +13,7 @@ import numpy as np
 
 from stepdown.dialects.op import Kind
 from stepdown.dialects.top import TOP_OPS
-from stepdown.dialects.types import shape_of
+from stepdown.dialects.types import is_float, shape_of
 from stepdown.native.halves import HALVES, stored
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel
 from stepdown.native.kernels.image import along
@@ -68,7 +68,7 @@ class Moving(Kernel):
         count = prod(shape)
         if max(count, *(prod(shape_of(r)) for r in self.op.results)) > _MOST_ELEMENTS:
             raise self.refuse("is too large")
-        numbers = np.arange(count, dtype=np.int64).reshape(shape)
+        numbers = np.arange(count, dtype=np.float64 if is_float(self.inputs[0]) else np.int64).reshape(shape)
         runs = [self.op.compute(numbers + shift, *self.weights[1:]) for shift in (0, count)]
         self._made = [(np.asarray(a), np.asarray(b)) for a, b in zip(*runs, strict=True)]
 
@@ -90,7 +90,7 @@ class Moving(Kernel):
         source = self.tensors[0]
         offsets = np.ogrid[tuple(slice(0, n) for n in source.shape)]
         lying = sum((o * s for o, s in zip(offsets, source.strides, strict=True)), np.zeros(source.shape, np.int64))
-        places = np.where(moved, lying.reshape(-1)[np.where(moved, first, 0)], PADDING)
+        places = np.where(moved, lying.reshape(-1)[np.where(moved, first, 0).astype(np.int64)], PADDING)
         axes, start = _separated(places)
         if not axes or (first[~moved] != fill).any():
             raise self.refuse("moves elements in no regular way")

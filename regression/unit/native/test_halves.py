@@ -1,0 +1,157 @@
+"""f16 and bf16 in code for CPUs: every pattern, every rounding, and networks with the bytes of the reference."""
+
+import ctypes
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from native.compiled import bytes_apart, compiled, differing, machines, small
+from native.test_windows import FLAT, PLANE, network
+from npu.test_networks import inputs, mnist
+from onnx import helper, numpy_helper
+from targets import lowering
+
+from stepdown.dialects.program import Program
+from stepdown.formats.onnx.importer import import_model
+from stepdown.native.build import c_source, write_object
+from stepdown.native.halves import HALVES, rounded, stored, widened
+from stepdown.native.link import shared_library
+from stepdown.native.machine import Machine
+from stepdown.native.tir import Function
+from stepdown.numerics.floats import ROUND, from_bf16_bits
+from stepdown.runtimes.mlir import MlirRunner
+from stepdown.transforms.canonicalize import Canonicalize
+
+MACHINES = machines()
+PATTERNS = np.arange(1 << 16, dtype=np.uint16)
+LANES = 16
+ENTRY = """int each(void *x, void *y);
+__attribute__((visibility("default"))) int entry(void *x, void *y) { return each(x, y); }
+"""
+
+
+def values(kind: str) -> np.ndarray:
+    """Return the float32 value of every pattern."""
+    return from_bf16_bits(PATTERNS) if kind == "bf16" else PATTERNS.view(np.float16).astype(np.float32)
+
+
+def run(machine: Machine, folder: Path, x: np.ndarray, made: type, write) -> np.ndarray:
+    """Return write(element) of each element, by compiled code."""
+    f = Function("each")
+    source = f.argument("x", str(x.dtype), x.size)
+    target = f.argument("y", np.dtype(made).name, x.size)
+    with f.loop(x.size // LANES) as i, f.loop(LANES, "vector") as lane:
+        f.store(target, i * LANES + lane, write(source[i * LANES + lane]))
+    functions = {"each": f.finish()}
+    path = folder / ("each.c" if machine.is_c else "each.o")
+    if machine.is_c:
+        path.write_text(c_source(functions, machine))
+    else:
+        write_object(functions, machine, path)
+    (folder / "entry.c").write_text(ENTRY)
+    shared_library([path, folder / "entry.c"], folder / "each.so", machine.triple, [])
+    y = np.zeros(x.size, made)
+    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (x, y)]
+    ctypes.CDLL(str(folder / "each.so")).entry(*pointers)
+    return y
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("kind", HALVES)
+def test_every_pattern_is_made_wide(kind, machine, tmp_path: Path) -> None:
+    got = run(MACHINES[machine], tmp_path, PATTERNS, np.float32, lambda x: widened(x, kind))
+    np.testing.assert_array_equal(got.view(np.uint32)[~np.isnan(got)], values(kind).view(np.uint32)[~np.isnan(got)])
+    assert (np.isnan(got) == np.isnan(values(kind))).all()
+
+
+def hard(kind: str) -> np.ndarray:
+    """Return all values, the middles of neighbours, and what lies next to both; beyond the largest value too."""
+    exact = values(kind).astype(np.float64)
+    finite = np.sort(exact[np.isfinite(exact)])
+    finite = np.concatenate([finite, [2 * finite[-1] - finite[-3]]])
+    points = np.concatenate([exact, (finite[1:] + finite[:-1]) / 2, [1e300, -1e300, 5e-324]])
+    points = np.concatenate([points, np.nextafter(points, np.inf), np.nextafter(points, -np.inf)])
+    return np.resize(points, -(-points.size // LANES) * LANES)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("kind", HALVES)
+def test_rounding_is_that_of_the_reference(kind, machine, tmp_path: Path) -> None:
+    with np.errstate(all="ignore"):
+        x = hard(kind)
+        wanted = ROUND[kind](x)
+    got = run(MACHINES[machine], tmp_path, x, np.uint16, lambda v: rounded(v, kind))
+    known = ~np.isnan(x)
+    np.testing.assert_array_equal(got[known], stored(wanted, kind)[known])
+    assert np.isnan(values(kind)[got[~known]]).all()
+
+
+@pytest.mark.parametrize("mode", ["F16", "BF16"])
+def test_networks(mode, tmp_path: Path) -> None:
+    program = mnist()
+    lowering(mode, "x86_64").run(program)
+    assert differing(program, inputs(program), MACHINES["x86-64-v3"], tmp_path) == {}
+
+
+@pytest.mark.parametrize("mode", ["F16", "BF16"])
+@pytest.mark.parametrize("scratch", ["much", "little", "none"])
+def test_windows(mode, scratch, tmp_path: Path) -> None:
+    """Without scratch memory, transposed convolutions have no code."""
+    machine = MACHINES["x86-64-v3"]
+    chosen = {"much": machine, "little": small(machine), "none": without_copies(machine)}[scratch]
+    for name, windows, size in (("flat", FLAT, [9]), ("plane", PLANE, [5, 7])):
+        windows = [w for w in windows if scratch != "none" or w.op == "Conv"]
+        program = network(windows, size, batch=1)
+        lowering(mode, "x86_64").run(program)
+        (tmp_path / name).mkdir()
+        assert differing(program, inputs(program), chosen, tmp_path / name) == {}
+
+
+def without_copies(machine: Machine) -> Machine:
+    return replace(machine, scratch_bytes=0)
+
+
+def functions() -> Program:
+    """Return a network of functions of one and of several tensors."""
+    held = {"c": [[0.5], [-2.0], [3.0]], "low": -1.5, "axes": [2], "pads": [0, 0, 1, 0, 0, 2], "fill": 0.75}
+    weights = [
+        numpy_helper.from_array(np.asarray(v, np.int64 if n in ("axes", "pads") else np.float32), n)
+        for n, v in held.items()
+    ]
+    rows = [
+        ("Sigmoid", ["x"], {}), ("Gelu", ["x"], {}), ("Relu", ["x"], {}), ("HardSwish", ["x"], {}),
+        ("Add", ["x", "c"], {}), ("Sub", ["c", "x"], {}), ("Mul", ["x", "x"], {}), ("Div", ["x", "c"], {}),
+        ("Max", ["x", "c", "low"], {}), ("PRelu", ["x", "c"], {}), ("Softmax", ["x"], {"axis": 1}),
+        ("ReduceMean", ["x", "axes"], {}), ("ReduceMax", ["x", "axes"], {"keepdims": 0}),
+        ("ReduceSum", ["x", "axes"], {}), ("Pad", ["x", "pads", "fill"], {}), ("Concat", ["x", "x"], {"axis": 2}),
+        ("Transpose", ["x"], {"perm": [2, 0, 1]}),
+    ]  # fmt: skip
+    nodes = [helper.make_node(op, ins, [f"y{i}"], name=f"n{i}", **more) for i, (op, ins, more) in enumerate(rows)]
+    results = [helper.make_tensor_value_info(f"y{i}", 1, None) for i, _ in enumerate(rows)]
+    graph = helper.make_graph(nodes, "f", [helper.make_tensor_value_info("x", 1, [2, 3, 21])], results, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    program = import_model(onnx.shape_inference.infer_shapes(model), "functions")
+    Canonicalize().run(program)
+    return program
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("mode", ["F16", "BF16"])
+def test_functions(mode, machine, tmp_path: Path) -> None:
+    program = functions()
+    lowering(mode, "x86_64").run(program)
+    assert differing(program, inputs(program), MACHINES[machine], tmp_path) == {}
+
+
+def test_bytes_are_compared_exactly(tmp_path: Path) -> None:
+    """One unit in the last place of bf16 counts, although its tensors are dumped as f32."""
+    program = mnist()
+    lowering("BF16", "x86_64").run(program)
+    given = inputs(program)
+    got = compiled(program, MACHINES["x86-64"], tmp_path).run(given, "all")
+    name = next(n for n, a in MlirRunner(program).run(given, "all").items() if n in got and a.any())
+    moved = got[name].copy().reshape(-1)
+    moved[np.flatnonzero(moved)[0]] *= np.float32(1 + 2**-8)
+    assert bytes_apart(got[name], moved.reshape(got[name].shape)) == 1
