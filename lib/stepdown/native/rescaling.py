@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from stepdown.errors import UnsupportedModel
-from stepdown.native.tir import Expr, cast, clamp, const, select
+from stepdown.native.tir import Expr, bits, cast, clamp, const, select
 from stepdown.numerics.rescale import MAX_SHIFT
 
 _HIGH = 33
+_MAGIC = 1.5 * 2.0**52
+"""Of a float64 below 2^31 plus this, the low half of the bits is the integer nearest to it, ties to even."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,6 @@ class Scale:
             self.parts["sign"] = -_i32(right > 0)
 
     def _away(self) -> None:
-        self.wide = "float64"
         self.parts = {"multiplier": self._multiplier.astype(np.float64)}
 
     def constants(self, size: int) -> dict[str, np.ndarray]:
@@ -114,16 +115,15 @@ class Scale:
 
 
 def _rounded_away(value: Expr) -> Expr:
-    """Return a float64 rounded to nearest, halves away from zero."""
-    from stepdown.native.tir import clamp as kept
+    """Return a float64 rounded to the nearest int32, halves away from zero; what is beyond is the last one.
 
-    near = kept(value, -(2.0**31), 2.0**31 - 1, "float64")
-    whole = cast("float64", cast("int32", near))
-    rest = near - whole
-    zero = const(0.0, "float64")
-    up = select(rest >= const(0.5, "float64"), const(1.0, "float64"), zero)
-    down = select(rest <= const(-0.5, "float64"), const(1.0, "float64"), zero)
-    return whole + (up - down)
+    To even first, by the bits of a sum, then a half is moved on: no instruction cuts off.
+    """
+    near = clamp(value, -(2.0**31), 2.0**31 - 1, "float64")
+    whole = cast("int32", bits("int64", near + const(_MAGIC, "float64")))
+    rest, zero = near - cast("float64", whole), const(0.0, "float64")
+    up = select((rest == const(0.5, "float64")) & (near > zero), const(1), const(0))
+    return whole + up - select((rest == const(-0.5, "float64")) & (near < zero), const(1), const(0))
 
 
 def _i32(values: Any) -> np.ndarray:
