@@ -17,9 +17,7 @@ def test_the_document_is_that_of_the_descriptions() -> None:
 
 def test_every_fact_has_a_row_and_every_chip_a_column() -> None:
     row = r"^\| `(\w+)` \| [^|]+ \|" + r" [^|]+ \|" * len(chip_names()) + "$"
-    assert re.findall(row, TEXT, re.MULTILINE) == [
-        name for name in FACTS if name not in ("name", "macs_per_cycle")
-    ]
+    assert re.findall(row, TEXT, re.MULTILINE) == [name for name in FACTS if name not in ("name", "macs_per_cycle")]
     assert all(f"## Sources of {name}\n" in TEXT for name in chip_names())
 
 
