@@ -95,7 +95,7 @@ class Moving(Kernel):
         if not axes or (first[~moved] != fill).any():
             raise self.refuse("moves elements in no regular way")
         kind = self.results[index].type
-        return Map(axes, start, float(stored(fill, kind) if kind in HALVES else fill))
+        return Map(axes, start, float(stored(np.asarray(fill), kind) if kind in HALVES else fill))
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the tables that are not even."""
