@@ -95,8 +95,7 @@ def test_networks(mode, tmp_path: Path) -> None:
     assert differing(program, inputs(program), MACHINES["x86-64-v3"], tmp_path) == {}
 
 
-@pytest.mark.parametrize("mode", ["F16", "BF16"])
-@pytest.mark.parametrize("scratch", ["much", "little", "none"])
+@pytest.mark.parametrize(("mode", "scratch"), [("F16", "much"), ("BF16", "little"), ("F16", "none")])
 def test_windows(mode, scratch, tmp_path: Path) -> None:
     """Without scratch memory, transposed convolutions have no code."""
     machine = MACHINES["x86-64-v3"]
