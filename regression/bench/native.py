@@ -17,16 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from calibrated import calibrate
 
 from stepdown.chips import load_chip
 from stepdown.cli import model_transform
-from stepdown.dialects.op import TensorOp
-from stepdown.dialects.program import Program, State, read_program
-from stepdown.dialects.types import Range, shape_of, storage_of, tensor
+from stepdown.dialects.program import Program, read_program
 from stepdown.native.code import Code
 from stepdown.native.library import write_library
 from stepdown.native.machine import machine_of
-from stepdown.runtimes.interpreter import Interpreter
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.native import NativeRunner
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
@@ -72,17 +70,7 @@ def peaks(work: Path) -> dict[str, float]:
 def lowered(top: Program, mode: str, given: dict[str, np.ndarray]) -> None:
     """Calibrate a program on one input and lower it."""
     if mode == "INT8":
-        ranges = {}
-
-        def see(op: TensorOp, at: int, array: np.ndarray) -> None:
-            if storage_of(op.results[at]) == "f32":
-                ranges[op.results[at]] = Range(float(array.min()), float(array.max()))
-
-        Interpreter(top).run(MlirRunner(top).arguments(given), see)
-        for value, found in ranges.items():
-            value._type = tensor(shape_of(value), found)
-        top.main.update_function_type()
-        top["state"] = State.TOP_CALIBRATED
+        calibrate(top, given)
     ConvertTopToTpu(mode=mode, chip="x86_64").run(top)
 
 

@@ -1,20 +1,19 @@
 """The networks on which the NPU is judged: imported, calibrated on one input and lowered, each kept in a folder."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
+from calibrated import calibrate
 from PIL import Image
 
 from stepdown.cli import model_transform
-from stepdown.dialects.op import TensorOp
-from stepdown.dialects.program import Program, State, read_program
-from stepdown.dialects.types import Range, Shape, shape_of, storage_of, tensor
-from stepdown.runtimes.interpreter import Interpreter
+from stepdown.dialects.program import Program, read_program
+from stepdown.dialects.types import Shape
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
@@ -93,21 +92,6 @@ def inputs(program: Program, seed: int = 3) -> dict[str, np.ndarray]:
     """Return an input: the photo where there are three channels and room, else random numbers."""
     rng = np.random.default_rng(seed)
     return {spec.name: _input(tuple(size or 1 for size in spec.shape), rng) for spec in MlirRunner(program).inputs()}
-
-
-def calibrate(program: Program, given: Mapping[str, np.ndarray]) -> None:
-    """Give every float tensor the range that it takes on one input."""
-    ranges = {}
-
-    def see(op: TensorOp, at: int, array: np.ndarray) -> None:
-        if storage_of(op.results[at]) == "f32":
-            ranges[op.results[at]] = Range(float(array.min()), float(array.max()))
-
-    Interpreter(program).run(MlirRunner(program).arguments(given), see)
-    for value, found in ranges.items():
-        value._type = tensor(shape_of(value), found)
-    program.main.update_function_type()  # type: ignore[no-untyped-call]
-    program["state"] = State.TOP_CALIBRATED
 
 
 def _input(shape: Shape, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from npu_networks import REGRESSION, calibrate, inputs
+from calibrated import calibrate
+from npu_networks import REGRESSION, inputs
 from npu_run import PASSES, write_code
 
 from stepdown.chips import load_chip

@@ -4,23 +4,18 @@ import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepdown.correction.samples import open_samples
+from stepdown.correction.sampling import SamplingPass
 from stepdown.correction.walk import Walk
 from stepdown.dialects.op import TensorOp
 from stepdown.dialects.program import Program, State
 from stepdown.errors import InputError
-from stepdown.transforms.base import Pass
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
 
 @dataclass(frozen=True)
-class WalkingPass(Pass):
+class WalkingPass(SamplingPass):
     """A pass that changes one op after the other; chip, symmetry and qtable are those of the lowering that follows."""
 
-    dataset: str = ""
-    data_list: str = ""
-    input_num: int = 0
-    seed: int = 0
     chip: str = ""
     asymmetric: bool = False
     qtable: str = ""
@@ -36,7 +31,7 @@ class WalkingPass(Pass):
         if program["state"] != State.TOP_CALIBRATED:
             fix = "put --import-calibration-table='file=… asymmetric=…' before it"
             raise InputError(f"--{self.pass_name()} needs a calibrated module", program.path, fix)
-        samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
+        samples = self.samples(program)
         Walk(program, ConvertTopToTpu("INT8", self.chip, self.asymmetric, self.qtable), samples).run(self._visit)
 
     def _visit(self, walk: Walk, op: TensorOp) -> None:

@@ -5,19 +5,17 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from bench.calibrated import calibrate
 from checkout import REGRESSION
 from npu.machines import differences, run_code
 from targets import lowering, targets
 
 from stepdown.chips import Chip, load_chip
-from stepdown.dialects.op import TensorOp
-from stepdown.dialects.program import Program, State
-from stepdown.dialects.types import Range, shape_of, storage_of, tensor
+from stepdown.dialects.program import Program
 from stepdown.formats.onnx.importer import import_model
 from stepdown.formats.tflite.importer import import_tflite
 from stepdown.formats.tflite.loader import load_tflite
 from stepdown.npu.subnets import on_host, subnet_kinds
-from stepdown.runtimes.interpreter import Interpreter
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.transforms.canonicalize import Canonicalize
 from stepdown.transforms.convert_quantized_to_tpu import ConvertQuantizedToTpu
@@ -37,21 +35,6 @@ def shrunk(chip: Chip, factor: int) -> Chip:
     if chip.lanes:
         return replace(chip, local_bytes=chip.local_bytes // factor)
     return replace(chip, scratchpad_bytes=chip.scratchpad_bytes // factor)
-
-
-def calibrate(program: Program, given: dict[str, np.ndarray]) -> None:
-    """Give every float tensor the range that it takes on one input."""
-    ranges = {}
-
-    def see(op: TensorOp, at: int, array: np.ndarray) -> None:
-        if storage_of(op.results[at]) == "f32":
-            ranges[op.results[at]] = Range(float(array.min()), float(array.max()))
-
-    Interpreter(program).run(MlirRunner(program).arguments(given), see)
-    for value, found in ranges.items():
-        value._type = tensor(shape_of(value), found)
-    program.main.update_function_type()
-    program["state"] = State.TOP_CALIBRATED
 
 
 def mnist() -> Program:

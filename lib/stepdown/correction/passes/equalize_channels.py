@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from stepdown.correction.channels import find_groups
 from stepdown.correction.equalize import range_candidates
 from stepdown.correction.rescale import best_factors, channel_statistics, rescale
-from stepdown.correction.samples import open_samples
-from stepdown.dialects.program import Program, State
-from stepdown.errors import InputError
-from stepdown.transforms.base import Pass
+from stepdown.correction.sampling import SamplingPass
+from stepdown.dialects.program import Program
 
 
 @dataclass(frozen=True)
-class EqualizeChannels(Pass):
+class EqualizeChannels(SamplingPass):
     """Scale narrow channels up, on samples, and the weights that read them down; outputs stay the same.
 
     Factors are chosen by the error that those found on half of the samples have on the other half; channels that gain
@@ -21,10 +19,6 @@ class EqualizeChannels(Pass):
     function up to rounding. Tensors that are scaled get new names, `X_equalized`.
     """
 
-    dataset: str = ""
-    data_list: str = ""
-    input_num: int = 0
-    seed: int = 0
     headroom: float = 0.0
 
     def run(self, program: Program) -> None:
@@ -33,9 +27,8 @@ class EqualizeChannels(Pass):
         Raises:
             InputError: the module is not in float TOP, or the samples do not fit it.
         """
-        if program["state"] != State.TOP_F32:
-            raise InputError(f"--{self.pass_name()} needs a float module", program.path, "put it before calibration")
-        samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
+        self.check_float(program)
+        samples = self.samples(program)
         groups = find_groups(program)
         seen = channel_statistics(program, groups, samples)
         for group in groups:

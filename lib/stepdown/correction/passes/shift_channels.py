@@ -9,18 +9,17 @@ from xdsl.ir import SSAValue
 
 from stepdown.correction.reconstruct import add_weight
 from stepdown.correction.rescale import rename_tensors
-from stepdown.correction.samples import ProgramSamples, open_samples
+from stepdown.correction.samples import ProgramSamples
+from stepdown.correction.sampling import SamplingPass
 from stepdown.correction.shifts import Extent, Shiftable, best_shifts, find_shiftable, taken_back
 from stepdown.dialects.op import TensorOp, value_name
-from stepdown.dialects.program import Program, State
+from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none
-from stepdown.errors import InputError
 from stepdown.runtimes.interpreter import Interpreter
-from stepdown.transforms.base import Pass
 
 
 @dataclass(frozen=True)
-class ShiftChannels(Pass):
+class ShiftChannels(SamplingPass):
     """Shift channels of tensors without ReLU, on samples, so that their ranges lie about zero; outputs stay the same.
 
     The biases of the convolutions and matrix products that make a tensor move it, those that read it move it back;
@@ -28,20 +27,14 @@ class ShiftChannels(Pass):
     is read with it, it stays. Shifted tensors get new names, `X_shifted`. Put it before --equalize-channels.
     """
 
-    dataset: str = ""
-    data_list: str = ""
-    input_num: int = 0
-    seed: int = 0
-
     def run(self, program: Program) -> None:
         """Change biases; rename the tensors that move.
 
         Raises:
             InputError: the module is not in float TOP, or the samples do not fit it.
         """
-        if program["state"] != State.TOP_F32:
-            raise InputError(f"--{self.pass_name()} needs a float module", program.path, "put it before calibration")
-        samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
+        self.check_float(program)
+        samples = self.samples(program)
         shiftable = find_shiftable(program)
         extents = _extents(program, shiftable, samples)
         shifts = best_shifts(shiftable, extents)

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from stepdown.correction.channels import find_groups
 from stepdown.correction.equalize import range_candidates, smooth_candidates
 from stepdown.correction.rescale import best_factors, channel_statistics, rescale
-from stepdown.correction.samples import open_samples
+from stepdown.correction.sampling import SamplingPass
 from stepdown.correction.split_norms import split_norms
-from stepdown.dialects.program import Program, State
+from stepdown.dialects.program import Program
 from stepdown.errors import InputError
-from stepdown.transforms.base import Pass
 
 
 @dataclass(frozen=True)
-class SmoothQuant(Pass):
+class SmoothQuant(SamplingPass):
     """Scale wide channels of LayerNorms, queries, keys and values down, and what reads them up; outputs stay the same.
 
     Factors are weights' ranges^(1 - alpha) / activations' ranges^alpha; `auto` chooses alpha, or ranges alone, by the
@@ -21,10 +20,6 @@ class SmoothQuant(Pass):
     LayerNorm that a residual reads too gets a twin for the weights. Scaled tensors get new names, `X_smoothed`.
     """
 
-    dataset: str = ""
-    data_list: str = ""
-    input_num: int = 0
-    seed: int = 0
     alpha: str = "auto"
 
     def run(self, program: Program) -> None:
@@ -33,10 +28,9 @@ class SmoothQuant(Pass):
         Raises:
             InputError: the module is not in float TOP, alpha is no share, or the samples do not fit the module.
         """
-        if program["state"] != State.TOP_F32:
-            raise InputError(f"--{self.pass_name()} needs a float module", program.path, "put it before calibration")
+        self.check_float(program)
         alphas = self._alphas()
-        samples = open_samples(program, self.dataset, self.data_list, self.input_num, self.seed)
+        samples = self.samples(program)
         twins = split_norms(program)
         groups = find_groups(program)
         seen = channel_statistics(program, groups, samples)
