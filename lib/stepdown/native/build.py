@@ -56,8 +56,13 @@ def _lowered(module: Any, machine: Machine) -> Any:
 
     passes = [
         transform.BindTarget(machine.target), transform.StmtSimplify(), transform.FlattenBuffer(),
-        transform.BF16ComputeLegalize(), transform.NarrowDataType(32), transform.VectorizeLoop(not machine.is_c),
+        transform.BF16ComputeLegalize(), transform.NarrowDataType(32), transform.VectorizeLoop(_makes_vectors(machine)),
         transform.UnrollLoop(), transform.StmtSimplify(), transform.RemoveNoOp(), transform.CommonSubexprElim(),
         transform.BF16StorageLegalize(), transform.LowerIntrin(),
     ]  # fmt: skip
     return ir.transform.Sequential(passes)(module)
+
+
+def _makes_vectors(machine: Machine) -> bool:
+    """Tell whether loops over vectors become vectors here; else they stay loops, of C or of scalars."""
+    return not machine.is_c and machine.effort.makes_vectors

@@ -6,6 +6,7 @@ from typing import Any
 
 from stepdown.chips import Chip
 from stepdown.errors import InputError
+from stepdown.native.effort import STANDARD, Effort
 
 _REGISTER_BYTES = (
     ("avx512bw", 64), ("avx2", 32), ("sse2", 16), ("neon", 16), ("v", 16),
@@ -27,6 +28,7 @@ class Machine:
     abi: str = ""
     scratch_bytes: int = 1 << 16
     language: str = "llvm"
+    effort: Effort = STANDARD
 
     @cached_property
     def target(self) -> Any:
@@ -40,6 +42,8 @@ class Machine:
             described["mattr"] = list(self.features)
         if self.abi:
             described["mfloat-abi"] = self.abi
+        if not self.effort.makes_vectors:
+            described["opt-level"] = _SCALAR_OPT_LEVEL
         if not self.triple.startswith(tuple(_FAMILIES)):
             described["vector-width"] = 128  # of a processor without vectors, which TVM would warn of
         return Target(described)
@@ -74,16 +78,20 @@ class Machine:
     @property
     def dot(self) -> str:
         """How products of integers are summed: `plain`, or the kind of instruction that does it (see `dots`)."""
+        if not self.effort.blocks_registers:
+            return "plain"
         return next((kind for name, kind in _DOTS if name in self._known), "plain")
 
 
 _C_LOOP_BYTES = 32
+_SCALAR_OPT_LEVEL = 1
+"""The level of LLVM at which it makes no vectors of loops."""
 
 _FAMILIES = {"x86": ("avx512bw", "avx512vnni", "avx2", "sse2"), "aarch": ("neon",), "riscv": ("v",)}
 """By how a triple begins, the features that may be asked for."""
 
 
-def machine_of(chip: Chip, processor: str = "", features: str = "") -> Machine:
+def machine_of(chip: Chip, processor: str = "", features: str = "", effort: Effort = STANDARD) -> Machine:
     """Return the processor of a chip; `processor` takes the place of its own, as `-mcpu` of a compiler.
 
     Raises:
@@ -92,7 +100,7 @@ def machine_of(chip: Chip, processor: str = "", features: str = "") -> Machine:
     own = tuple(features.split(",")) if features else chip.features
     machine = Machine(
         chip.triple, processor or chip.processor, own, chip.float_abi, chip.scratch_bytes,
-        "c" if chip.kind == "c" else "llvm",
+        "c" if chip.kind == "c" else "llvm", effort,
     )  # fmt: skip
     if not machine.is_c:
         _check(machine)

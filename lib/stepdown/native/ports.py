@@ -10,6 +10,7 @@ from stepdown.dialects.op import layout_of, value_name
 from stepdown.dialects.program import argument_name
 from stepdown.dialects.types import quant_of
 from stepdown.native.code import Code, Where
+from stepdown.native.layout_notes import layout_notes
 from stepdown.native.network import Held
 from stepdown.native.tensors import logical
 
@@ -65,6 +66,7 @@ def metadata(code: Code, ports: list[Port]) -> dict[str, Any]:
         "profile": program["profile"],
         "processor": code.machine.processor,
         "triple": code.machine.triple,
+        "layout": asdict(layout_notes(code.network, code.machine.effort)),
         "activations_bytes": code.activations_bytes,
         "weights_bytes": len(code.weights),
         "preprocessing": program.preprocessing,

@@ -14,6 +14,7 @@ from stepdown.dialects.op import TensorOp
 from stepdown.dialects.tpu import TpuOp
 from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
 from stepdown.errors import UnsupportedModel
+from stepdown.native.effort import LEVELS, Effort
 from stepdown.native.machine import Machine
 from stepdown.native.tensors import Order, Tensor, channels_last, logical
 from stepdown.native.tir import Function
@@ -32,6 +33,10 @@ class Kernel:
     """
 
     layout: ClassVar[str] = SAME
+    levels: ClassVar[range] = LEVELS
+    """Levels of optimisation at which it may be taken."""
+    order: ClassVar[str] = ""
+    """The layout of whole networks that it is made for, and is the first to be taken in; "": any."""
 
     def __init__(self, op: TpuOp, weights: Mapping[SSAValue, np.ndarray], machine: Machine) -> None:
         self.op, self.machine = op, machine
@@ -133,9 +138,15 @@ def kernel_of(op: TensorOp, weights: Mapping[SSAValue, np.ndarray], machine: Mac
     name = op.name.split(".")[1]
     assert isinstance(op, TpuOp)
     refusal = UnsupportedModel(f"{op.name} '{op.tensor_name}' has no code for CPUs")
-    for cls in _KERNELS.get(name, []):
+    for cls in _candidates(name, machine.effort):
         try:
             return cls(op, weights, machine)
         except UnsupportedModel as error:
             refusal = error
     raise refusal
+
+
+def _candidates(name: str, effort: Effort) -> list[type[Kernel]]:
+    """Return the kernels of an op at a level, those made for the layout first."""
+    fitting = [k for k in _KERNELS.get(name, []) if effort.level in k.levels and k.order in ("", effort.layout)]
+    return sorted(fitting, key=lambda k: not k.order)

@@ -12,6 +12,7 @@ from stepdown.errors import InputError, UnsupportedModel
 from stepdown.transforms.base import Pass
 
 if TYPE_CHECKING:
+    from stepdown.native.code import Code
     from stepdown.native.machine import Machine
 
 
@@ -20,7 +21,8 @@ class Codegen(Pass):
     """Write what the chip runs: X.bmodel for an NPU; for a CPU X.so, or X.o (chip c: X.c) of a bundle for C programs.
 
     processor=… and features=+…,-… are those of a compiler; debug=true keeps all tensors readable. chip=NAME or
-    chip=X.toml where the module names none, or its chip does not come with Stepdown.
+    chip=X.toml where the module names none, or its chip does not come with Stepdown. level=0…4 says how much is done
+    for speed, layout=nhwc|nchw|blocked how tensors lie; notes=true tells what that costs. Bytes are the same at all.
     """
 
     model_file: str = ""
@@ -28,6 +30,9 @@ class Codegen(Pass):
     processor: str = ""
     features: str = ""
     debug: bool = False
+    level: int = 3
+    layout: str = ""
+    notes: bool = False
 
     required: ClassVar[tuple[str, ...]] = ("model_file",)
 
@@ -48,6 +53,7 @@ class Codegen(Pass):
             self._for_cpu(program, chip)
 
     def _for_cpu(self, program: Program, chip: Chip) -> None:
+        from stepdown.native.effort import effort_of
         from stepdown.native.machine import machine_of
 
         path = Path(self.model_file)
@@ -62,7 +68,7 @@ class Codegen(Pass):
             raise UnsupportedModel(
                 f"has the arithmetic of profile {program['profile']}, not {chip.profile}", program.path
             )
-        machine = machine_of(chip, self.processor, self.features)
+        machine = machine_of(chip, self.processor, self.features, effort_of(self.level, self.layout))
         if path.suffix == ".so":
             self._library(program, machine, path)
         else:
@@ -72,7 +78,9 @@ class Codegen(Pass):
         from stepdown.native.code import Code
         from stepdown.native.library import write_library
 
-        write_library(Code(program, machine, _c_name(program.name), self.debug), path, self.debug)
+        code = Code(program, machine, _c_name(program.name), self.debug)
+        write_library(code, path, self.debug)
+        self._tell(code)
 
     def _bundle(self, program: Program, machine: "Machine", path: Path) -> None:
         from stepdown.native.bundle import bundle_name, write_bundle
@@ -80,7 +88,14 @@ class Codegen(Pass):
 
         code = Code(program, machine, bundle_name(path), self.debug, bundle=True)
         write_bundle(code, path, self.debug)
+        self._tell(code)
         print(f"arena {code.mutable_bytes:,} bytes, weights {len(code.weights):,} bytes", file=sys.stderr)
+
+    def _tell(self, code: "Code") -> None:
+        if self.notes:
+            from stepdown.native.layout_notes import layout_notes
+
+            print("\n".join(layout_notes(code.network, code.machine.effort).lines()), file=sys.stderr)
 
 
 def _c_name(name: str) -> str:

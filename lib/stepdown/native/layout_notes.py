@@ -1,0 +1,73 @@
+"""What a network's layout costs: which tensors are reordered, and which ops run in another layout than asked for."""
+
+from dataclasses import dataclass
+
+from stepdown.native.effort import Effort
+from stepdown.native.kernels.reorder import Reordering
+from stepdown.native.network import Network
+from stepdown.native.tensors import Order, Tensor, channels_last, logical, same_bytes
+
+_LETTERS = {3: "ncw", 4: "nchw", 5: "ncdhw"}
+
+
+@dataclass(frozen=True)
+class Reorder:
+    """A tensor that is copied into another order."""
+
+    tensor: str
+    before: str
+    after: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """An op whose result lies otherwise than asked for, as it has no code in that layout."""
+
+    op: str
+    name: str
+    order: str
+
+
+@dataclass(frozen=True)
+class LayoutNotes:
+    """The reorders and fallbacks of a network, in its order."""
+
+    effort: Effort
+    reorders: tuple[Reorder, ...]
+    fallbacks: tuple[Fallback, ...]
+
+    def lines(self) -> list[str]:
+        """Return one line for each, and before them their counts."""
+        moved = sum(r.bytes for r in self.reorders)
+        return [
+            f"level {self.effort.level}, layout {self.effort.layout}: reorders {len(self.reorders)}, of {moved:,} bytes; "
+            f"ops in another layout {len(self.fallbacks)}",
+            *(f"reorder '{r.tensor}' from {r.before} to {r.after}, {r.bytes:,} bytes" for r in self.reorders),
+            *(f"{f.op} '{f.name}' has no code in {self.effort.layout}: runs in {f.order}" for f in self.fallbacks),
+        ]
+
+
+def layout_notes(network: Network, effort: Effort) -> LayoutNotes:
+    """Return what the layout costs a network."""
+    reorders, fallbacks = [], []
+    for call in network.calls:
+        tensor = call.kernel.results[0]
+        order = order_name(tensor)
+        if isinstance(call.kernel, Reordering):
+            reorders.append(Reorder(call.name, order_name(call.kernel.tensors[0]), order, tensor.bytes))
+        elif order and not _lies_as(tensor, effort.layout):
+            fallbacks.append(Fallback(call.kernel.op.name, call.name, order))
+    return LayoutNotes(effort, tuple(reorders), tuple(fallbacks))
+
+
+def order_name(tensor: Tensor) -> str:
+    """Return an order as letters, `nhwc`; "" for tensors without spatial dimensions."""
+    letters = _LETTERS.get(len(tensor.shape), "")
+    return "".join(letters[at] for at in tensor.order) if letters else ""
+
+
+def _lies_as(tensor: Tensor, layout: str) -> bool:
+    rank = len(tensor.shape)
+    wanted: Order = channels_last(rank) if layout == "nhwc" else logical(rank)
+    return same_bytes(tensor.shape, tensor.order, wanted)
