@@ -41,8 +41,8 @@ class LayoutNotes:
         """Return one line for each, and before them their counts."""
         moved = sum(r.bytes for r in self.reorders)
         return [
-            f"level {self.effort.level}, layout {self.effort.layout}: reorders {len(self.reorders)}, of {moved:,} bytes; "
-            f"ops in another layout {len(self.fallbacks)}",
+            f"level {self.effort.level}, layout {self.effort.layout}: {len(self.reorders)} reorders ({moved:,} bytes), "
+            f"{len(self.fallbacks)} ops in another layout",
             *(f"reorder '{r.tensor}' from {r.before} to {r.after}, {r.bytes:,} bytes" for r in self.reorders),
             *(f"{f.op} '{f.name}' has no code in {self.effort.layout}: runs in {f.order}" for f in self.fallbacks),
         ]
