@@ -10,6 +10,7 @@ from stepdown.files.atomic import atomic_path
 from stepdown.native.build import c_source, write_object
 from stepdown.native.code import ACTIVATIONS, INPUTS, Code
 from stepdown.native.link import shared_library
+from stepdown.native.needs import needs_of
 from stepdown.native.ports import Port, c_text, metadata, ports_of
 
 RUNTIME = Path(__file__).parent / "runtime"
@@ -71,6 +72,9 @@ def _network_part(code: Code, ports: list[Port], weights: Path) -> str:
             *shapes,
             f"static const sd_tensor tensors[] = {{\n{chr(10).join(rows)}\n}};",
             f"static const struct {{ int memory; size_t offset; }} places[] = {{\n{chr(10).join(places)}\n}};",
+            "\n".join(
+                ["static const struct need needs[] = {", *(n.row() for n in needs_of(code.machine)), "    {0}};"]
+            ),
             _WEIGHTS.format(path=weights),
             f"const char stepdown_metadata[] = {c_text(json.dumps(metadata(code, ports), sort_keys=True))};",
             "",

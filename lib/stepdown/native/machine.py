@@ -1,5 +1,6 @@
 """What a kernel must know of the processor that it is written for, as LLVM knows it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,12 +57,13 @@ class Machine:
     @cached_property
     def _known(self) -> frozenset[str]:
         """The features that the processor has, in LLVM's words."""
-        if self.is_c:
-            return frozenset()
+        return self.features_among(next((n for begin, n in _FAMILIES.items() if self.triple.startswith(begin)), ()))
+
+    def features_among(self, names: Iterable[str]) -> frozenset[str]:
+        """Return those of some features, in LLVM's words, that code for the processor may use."""
         from tvm.target.codegen import target_has_features
 
-        own = next((names for begin, names in _FAMILIES.items() if self.triple.startswith(begin)), ())
-        return frozenset(name for name in own if target_has_features(name, self.target))
+        return frozenset() if self.is_c else frozenset(n for n in names if target_has_features(n, self.target))
 
     @property
     def register_bytes(self) -> int:

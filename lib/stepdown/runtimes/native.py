@@ -158,6 +158,7 @@ class _Library:
             copy = shutil.copyfile(path, Path(folder) / "network.so")
             try:
                 self._functions = ctypes.CDLL(str(copy))
+                self._functions.sd_missing.restype = ctypes.c_char_p
                 self._functions.sd_create.restype = ctypes.c_void_p
                 self._functions.sd_data.restype = ctypes.c_void_p
                 self._functions.sd_tensors.restype = ctypes.POINTER(_SdTensor)
@@ -165,6 +166,9 @@ class _Library:
             except (OSError, AttributeError, ValueError) as error:
                 raise InputError(f"is no library of a network for this processor ({error})", path) from None
         self.metadata: dict[str, Any] = json.loads(text)
+        if missing := self._functions.sd_missing():
+            made_for, fix = self.metadata["processor"], "name this one (or an older one) by processor=… of --codegen"
+            raise InputError(f"is code for {made_for}, and this processor has no {missing.decode()}", path, fix)
         count = ctypes.c_size_t()
         table = self._functions.sd_tensors(ctypes.byref(count))
         self._bytes = [table[i].bytes for i in range(count.value)]

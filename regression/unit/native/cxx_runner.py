@@ -112,6 +112,7 @@ LIBRARY = """
 struct sd_model { unsigned char in[INPUT], out[OUTPUT]; };
 static const sd_tensor table[] = { TABLE };
 const sd_tensor *sd_tensors(size_t *count) { *count = sizeof table / sizeof *table; return table; }
+const char *sd_missing(void) { return MISSING; }
 sd_model *sd_create(void) { return CREATED; }
 void *sd_data(sd_model *model, size_t tensor) { return tensor ? model->out : model->in; }
 int sd_run(sd_model *model) { memcpy(model->out, model->in, INPUT < OUTPUT ? INPUT : OUTPUT); return ENDED; }
@@ -125,7 +126,7 @@ def library(
 ) -> Path:
     """Compile a library whose network copies the bytes of its input to its output; the input is named `image`.
 
-    `code` replaces parts of its C: CREATED, ENDED or METADATA.
+    `code` replaces parts of its C: MISSING, CREATED, ENDED or METADATA.
     """
     made = made or Port("made", given.shape, given.type, given.order, given.layout_order, given.params)
     tensors = [given.described("input"), made.described("output")]
@@ -135,7 +136,8 @@ def library(
     }  # fmt: skip
     parts = {
         "INPUT": str(given.bytes), "OUTPUT": str(made.bytes), "TABLE": given.row("input") + made.row("output"),
-        "CREATED": "calloc(1, sizeof(sd_model))", "ENDED": "0", "METADATA": json.dumps(json.dumps(metadata)), **code,
+        "MISSING": "NULL", "CREATED": "calloc(1, sizeof(sd_model))", "ENDED": "0",
+        "METADATA": json.dumps(json.dumps(metadata)), **code,
     }  # fmt: skip
     defines = "".join(f"#define {name} {value}\n" for name, value in parts.items())
     path.with_suffix(".c").write_text(defines + LIBRARY)

@@ -223,6 +223,7 @@ WRONG = {
     "bare.so photo.png": "bare.so: is no library of a network for this processor (it has no sd_tensors)",
     "words.so photo.png": "words.so: is no JSON at byte 3",
     "poor.so in.npz": "poor.so: has no memory to run in",
+    "new.so in.npz": "new.so: is code for wonder-1, and this processor has no avx512vnni; name this one (or",
     "illegal.so in.npz": "illegal.so: holds instructions that this processor lacks; it is made for 'wonder-1'",
 }  # fmt: skip
 CODES = {"poor.so in.npz": 4}
@@ -244,6 +245,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library(made / "mute.so", Port("x", (1, 3, 4, 6)))
     library(made / "words.so", port, METADATA='"[1 2]"')
     library(made / "poor.so", port, CREATED="0")
+    library(made / "new.so", port, MISSING='"avx512vnni"')
     library(made / "illegal.so", port, ENDED="raise(SIGILL)")
     library(made / "bare.so", port, sd_tensors="tables")
     return made

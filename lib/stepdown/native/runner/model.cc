@@ -94,6 +94,7 @@ Model::Model(const std::string &path) : path_(path) {
     library_ = dlopen((path.find('/') == std::string::npos ? "./" + path : path).c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library_) throw input_error(std::string(kNoLibrary) + " (" + dlerror() + ")", path);
     find(sd_tensors_, "sd_tensors");
+    find(sd_missing_, "sd_missing");
     find(sd_create_, "sd_create");
     find(sd_data_, "sd_data");
     find(sd_run_, "sd_run");
@@ -101,6 +102,10 @@ Model::Model(const std::string &path) : path_(path) {
     const char *text = nullptr;
     find(text, "stepdown_metadata");
     metadata_ = Json::parse(text, path);
+    if (const char *missing = sd_missing_()) {
+        throw input_error("is code for " + metadata_.at("processor").text() + ", and this processor has no " + missing,
+                          path, "name this one (or an older one) by processor=... of --codegen");
+    }
     describe();
     model_ = sd_create_();
     if (!model_) throw Error(kResources, path + ": has no memory to run in");

@@ -63,6 +63,7 @@ private:
     void *library_ = nullptr;
     sd_model *model_ = nullptr;
     decltype(&sd_tensors) sd_tensors_ = nullptr;
+    decltype(&sd_missing) sd_missing_ = nullptr;
     decltype(&sd_create) sd_create_ = nullptr;
     decltype(&sd_data) sd_data_ = nullptr;
     decltype(&sd_run) sd_run_ = nullptr;

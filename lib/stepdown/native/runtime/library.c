@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "processor.h"
+
 #include "network.inc"
 
 #define ALIGNMENT 64
@@ -18,7 +20,15 @@ const sd_tensor *sd_tensors(size_t *count) {
     return tensors;
 }
 
+const char *sd_missing(void) {
+    for (const struct need *n = needs; n->name; ++n) {
+        if (!has(n)) return n->name;
+    }
+    return NULL;
+}
+
 sd_model *sd_create(void) {
+    if (sd_missing()) return NULL;
     sd_model *model = malloc(sizeof *model);
     if (!model) return NULL;
     model->block = calloc(1, SD_MUTABLE_BYTES + SD_ACTIVATIONS_BYTES + ALIGNMENT);

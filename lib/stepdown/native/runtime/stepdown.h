@@ -42,7 +42,10 @@ typedef struct {
 /* All tensors that can be read: inputs, outputs, and in a debug build all the others. */
 SD_API const sd_tensor *sd_tensors(size_t *count);
 
-/* Takes the memory that a model needs, all at once; NULL where there is none. */
+/* Names a feature that the code needs and this processor lacks, such as avx512vnni; NULL where it has all. */
+SD_API const char *sd_missing(void);
+
+/* Takes the memory that a model needs, all at once; NULL where there is none, or where sd_missing names a feature. */
 SD_API sd_model *sd_create(void);
 
 /* Returns the memory of a tensor, valid until sd_destroy. */
