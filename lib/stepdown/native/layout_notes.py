@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stepdown.native.effort import Effort
+from stepdown.native.kernels.base import SAME
 from stepdown.native.kernels.reorder import Reordering
 from stepdown.native.network import Network
 from stepdown.native.tensors import Order, Tensor, channels_last, logical, same_bytes
@@ -49,14 +50,14 @@ class LayoutNotes:
 
 
 def layout_notes(network: Network, effort: Effort) -> LayoutNotes:
-    """Return what the layout costs a network."""
+    """Return what the layout costs a network; ops that take tensors as they lie fall back on nothing."""
     reorders, fallbacks = [], []
     for call in network.calls:
         tensor = call.kernel.results[0]
         order = order_name(tensor)
         if isinstance(call.kernel, Reordering):
             reorders.append(Reorder(call.name, order_name(call.kernel.tensors[0]), order, tensor.bytes))
-        elif order and not _lies_as(tensor, effort.layout):
+        elif order and call.kernel.layout != SAME and not _lies_as(tensor, effort.layout):
             fallbacks.append(Fallback(call.kernel.op.name, call.name, order))
     return LayoutNotes(effort, tuple(reorders), tuple(fallbacks))
 

@@ -9,6 +9,7 @@ import numpy as np
 from stepdown.dialects.tpu.base import centred
 from stepdown.dialects.types import quant_of, shape_of, storage_of
 from stepdown.native.dots import Dot, dot_of, float_dot
+from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import CHANNELS_LAST, LOGICAL, Buffers, Kernel, kernel
 from stepdown.native.kernels.image import Image
@@ -215,6 +216,8 @@ class OverRows:
 class Convolution(OverWindows, IntegerMac):
     """Convolution of integers, in groups of several channels."""
 
+    levels = FROM_BLOCKS
+
     def prepare(self) -> None:
         """Leave convolutions of each channel by itself to `depthwise`."""
         if self.is_depthwise:
@@ -225,6 +228,8 @@ class Convolution(OverWindows, IntegerMac):
 @kernel("Conv")
 class FloatConvolution(OverWindows, FloatMac):
     """Convolution of f32, in groups of several channels."""
+
+    levels = FROM_BLOCKS
 
     def prepare(self) -> None:
         """Leave convolutions of each channel by itself to `depthwise`."""
@@ -270,7 +275,11 @@ class FloatTransposed(OverSpread, FloatMac):
 class Product(OverRows, IntegerMac):
     """A product of integers."""
 
+    levels = FROM_BLOCKS
+
 
 @kernel("MatMul")
 class FloatProduct(OverRows, FloatMac):
     """A product of f32."""
+
+    levels = FROM_BLOCKS

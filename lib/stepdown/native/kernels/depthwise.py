@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stepdown.native.dots import PAIR_SUMS, pair_sums
+from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverWindows
 from stepdown.native.kernels.image import along, cuts
@@ -223,6 +224,8 @@ class DepthwiseCode(OverWindows, Mac):
 class Depthwise(DepthwiseCode, IntegerMac):
     """Of integers."""
 
+    levels = FROM_BLOCKS
+
     def constants(self) -> dict[str, np.ndarray]:
         """Return weights, bias and scales, channels filled up to whole vectors."""
         scales = self.scale.constants(self.over.channels + self._fill)
@@ -232,6 +235,8 @@ class Depthwise(DepthwiseCode, IntegerMac):
 @kernel("Conv")
 class FloatDepthwise(DepthwiseCode, FloatMac):
     """Of f32."""
+
+    levels = FROM_BLOCKS
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return weights and bias, channels filled up to whole vectors."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverRows, OverWindows
 from stepdown.native.kernels.image import Image, cuts
@@ -22,6 +23,7 @@ class Direct(Mac):
     """Sums over the tensor itself; a subclass says of what image, and of which numbers."""
 
     copies_rows: ClassVar[bool] = False
+    levels = FROM_BLOCKS
     scratch = None  # type: ignore[assignment]
 
     def prepare(self) -> None:

@@ -1,0 +1,49 @@
+"""Levels and layouts: whatever is chosen, every tensor of integers has the bytes of the reference."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native.compiled import FLOAT_BOUND, compiled, differing, machines
+from native.test_networks import lowered
+from native.test_windows import FLAT, PLANE, network
+from npu.test_networks import inputs
+from targets import lowering
+
+from stepdown.errors import InputError
+from stepdown.native.effort import LAYOUTS, LEVELS, effort_of
+from stepdown.native.machine import Machine
+from stepdown.runtimes.mlir import MlirRunner
+
+MACHINES = machines()
+EFFORTS = [(0, "nchw"), (0, "nhwc"), (1, "nhwc"), (1, "nchw"), (3, "nchw"), (3, "blocked")]
+
+
+def machine(name: str, level: int, layout: str) -> Machine:
+    return replace(MACHINES[name], effort=effort_of(level, layout))
+
+
+@pytest.mark.parametrize(("level", "layout"), EFFORTS)
+def test_windows_of_integers(level, layout, tmp_path: Path) -> None:
+    for name, windows, size, mode in (("flat", FLAT, [19], "INT8"), ("plane", PLANE, [11, 14], "INT8 asymmetric")):
+        program = lowered(network(windows, size), mode)
+        (tmp_path / name).mkdir()
+        assert differing(program, inputs(program), machine("x86-64-v3", level, layout), tmp_path / name) == {}
+
+
+@pytest.mark.parametrize(("level", "layout"), EFFORTS)
+def test_windows_of_reals(level, layout, tmp_path: Path) -> None:
+    program = network(PLANE, [11, 14])
+    lowering("F32", "x86_64").run(program)
+    given = inputs(program)
+    got = compiled(program, machine("x86-64-v3", level, layout), tmp_path).run(given)
+    for name, wanted in MlirRunner(program).run(given).items():
+        np.testing.assert_allclose(got[name], wanted, rtol=0, atol=8 * FLOAT_BOUND * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("wrong", [(5, ""), (-1, ""), (3, "nhcw"), (1, "blocked")])
+def test_what_there_is_not_is_named(wrong) -> None:
+    with pytest.raises(InputError, match=r"there is no (level|layout)|level 1 has none"):
+        effort_of(*wrong)
+    assert {effort_of(level).layout for level in LEVELS} == set(LAYOUTS[:2])
