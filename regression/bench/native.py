@@ -1,170 +1,181 @@
-"""Networks as machine code beside onnxruntime, one thread, in one process, turn by turn.
+"""Networks as machine code beside the best of other engines, in one process, turn by turn.
 
-    python regression/bench/native.py [--rounds N] [--work FOLDER] [MODEL.onnx …]
+    python regression/bench/native.py [--models DIR] [--work DIR] [--networks A,B] [--modes A,B] [--threads 1,2]
+                                      [--seconds S] [--prepare] [--check]
 
-For each network and mode: the least and the lower decile of the times of both, their ratio (above 1: ours is faster),
-and what the machine can do at most: the rate of the instructions that the kernels are made of, measured in the same
-run. INT8 is compared with onnxruntime's u8 × s8 (its s8 × s8 is many times slower).
+For each network, mode and number of threads: the median and the least time of each engine, and the best peer's median
+divided by ours (above 1: ours is faster); for each mode and number of threads the geometric mean of that, with the
+network where it is least. `--check` ends with exit code 1 where a mean is below 1.0 or a network below 0.9. Before all,
+what the processor can do at most by its own instructions. `--prepare` makes all files and measures nothing.
+
+Peers are `requirements/bench.txt` (`bash build.sh --bench`); for ncnn also `pip install --no-deps pnnx`. What is not
+installed, or cannot run a network, is left out by name. `native_peers.py` says what is counted of each. An engine that
+takes long is timed less often; after each turn all are left in peace until the threads of the last have gone to sleep.
 """
 
 import argparse
-import ctypes
-import subprocess
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-from calibrated import calibrate
+from native_networks import NETWORKS, REGRESSION, LeftOut, Networks
+from native_peaks import peaks
+from native_peers import OURS, Engine, engines
 
-from stepdown.chips import load_chip
-from stepdown.cli import model_transform
-from stepdown.dialects.program import Program, read_program
-from stepdown.native.code import Code
-from stepdown.native.library import write_library
-from stepdown.native.machine import machine_of
-from stepdown.runtimes.mlir import MlirRunner
-from stepdown.runtimes.native import NativeRunner
-from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
-
-REGRESSION = Path(__file__).resolve().parents[1]
-MODES = ("INT8", "F32")
-
-PEAK = r"""
-#include <time.h>
-static double now(void) { struct timespec s; clock_gettime(CLOCK_MONOTONIC, &s); return s.tv_sec + 1e-9 * s.tv_nsec; }
-#define P(a, b) "vpmaddwd %%ymm14,%%ymm15,%%ymm" a "\n vpaddd %%ymm" a ",%%ymm" b ",%%ymm" b "\n"
-#define F(b) "vfmadd231ps %%ymm14,%%ymm15,%%ymm" b "\n"
-#define ALL "ymm0","ymm1","ymm2","ymm3","ymm4","ymm5","ymm6","ymm7","ymm8","ymm9","ymm10","ymm11","ymm12","ymm13"
-void peak(double *gops) {
-    double pairs = 1, fma = 1;
-    for (int r = 0; r < 20000; r++) {
-        double start = now();
-        for (int k = 0; k < 400; k++)
-            __asm__ volatile(P("10", "0") P("11", "1") P("12", "2") P("13", "3")
-                             P("10", "4") P("11", "5") P("12", "6") P("13", "7") ::: ALL);
-        double middle = now();
-        for (int k = 0; k < 400; k++)
-            __asm__ volatile(F("0")F("1")F("2")F("3")F("4")F("5")F("6")F("7")F("8")F("9"):::ALL);
-        double end = now();
-        if (middle - start < pairs) pairs = middle - start;
-        if (end - middle < fma) fma = end - middle;
-    }
-    gops[0] = 400.0 * 8 * 32 / pairs / 1e9;
-    gops[1] = 400.0 * 10 * 16 / fma / 1e9;
-}
-"""
+MODES = ("INT8", "F32", "BF16")
+MEAN, LEAST = 1.0, 0.9
+_BURST_SECONDS, _PEACE_SECONDS = 0.01, 0.005
 
 
-def peaks(work: Path) -> dict[str, float]:
-    """Return the most operations in a nanosecond, by mode: sums of pairs of products, and fused multiply-adds."""
-    (work / "peak.c").write_text(PEAK)
-    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", work / "peak.so", work / "peak.c"], check=True)
-    made = (ctypes.c_double * 2)()
-    ctypes.CDLL(str(work / "peak.so")).peak(made)
-    return dict(zip(MODES, made, strict=True))
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a network: milliseconds by engine, the median and the least, ours first."""
+
+    network: str
+    times: dict[str, tuple[float, float]]
+    operations: int
+
+    @property
+    def best(self) -> str:
+        """The fastest peer."""
+        return min((name for name in self.times if name != OURS), key=lambda name: self.times[name])
+
+    @property
+    def ratio(self) -> float:
+        """The best peer's median divided by ours."""
+        return self.times[self.best][0] / self.times[OURS][0]
 
 
-def lowered(top: Program, mode: str, given: dict[str, np.ndarray]) -> None:
-    """Calibrate a program on one input and lower it."""
-    if mode == "INT8":
-        calibrate(top, given)
-    ConvertTopToTpu(mode=mode, chip="x86_64").run(top)
+def race(found: list[Engine], seconds: float, threads: int) -> dict[str, tuple[float, float]]:
+    """Return the median and the least milliseconds of each engine, run turn by turn in bursts.
+
+    A burst warms the caches by one call and then lasts a hundredth of a second, at least one call; an engine that has
+    had its seconds waits for the others.
+    """
+    times: dict[str, list[float]] = {engine.name: [] for engine in found}
+    while left := [engine for engine in found if sum(times[engine.name]) < seconds]:
+        for engine in left:
+            engine.turn()
+            made: list[float] = []
+            while sum(made) < _BURST_SECONDS:
+                made.append(engine.turn())
+            times[engine.name] += made
+            time.sleep(_PEACE_SECONDS * (threads > 1))
+    return {name: (1e3 * statistics.median(made), 1e3 * min(made)) for name, made in times.items()}
 
 
-def quantised_peer(model: Path, given: dict[str, np.ndarray], work: Path) -> Path:
-    """Return the model as onnxruntime quantises it: u8 activations, i8 weights a channel."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Once(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._left = iter([given])
-
-        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
-            return next(self._left, None)
-
-    prepared, target = work / "prepared.onnx", work / f"{model.stem}_u8s8.onnx"
-    quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared), str(target), Once(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8, per_channel=True,
-    )  # fmt: skip
-    return target
+def measured(networks: Networks, name: str, mode: str, threads: int, seconds: float) -> tuple[Row, dict[str, str]]:
+    """Return what was measured of a network, and by name why peers are absent."""
+    found, absent = engines(networks, name, mode, threads)
+    times = race(found, seconds, threads)
+    return Row(name, times, 2 * sum(op.cost() for op in networks.top(name).ops)), absent
 
 
-def session(model: Path, given: dict[str, np.ndarray]) -> Callable[[], object]:
-    """Return what runs a model in onnxruntime with one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    made = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return lambda: made.run(None, given)
+def row_text(row: Row) -> str:
+    """Return a row of the table."""
+    shown = ", ".join(f"{name} {_ms(median)} ({_ms(least)})" for name, (median, least) in row.times.items())
+    done = row.operations / row.times[OURS][0] / 1e6
+    return f"| {row.network} | {shown} | {row.best} | {row.ratio:.2f} | {done:.0f} |"
 
 
-def race(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted milliseconds of both, run turn by turn."""
-    times = np.zeros((rounds, 2))
-    for row in times:
-        for at, each in enumerate((first, second)):
-            start = time.perf_counter()
-            each()
-            row[at] = 1e3 * (time.perf_counter() - start)
-    return np.sort(times[:, 0]), np.sort(times[:, 1])
+def _ms(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}"
 
 
-def measured(model: Path, mode: str, rounds: int, work: Path, peak: float) -> str:
-    """Return one row of the table."""
-    name = model.stem
-    if not (work / f"{name}.mlir").exists():
-        flags = ["--model_name", name, "--model_def", str(model), "--mlir", str(work / f"{name}.mlir")]
-        shape = [
-            d.dim_value or 1
-            for d in onnx.load(model, load_external_data=False).graph.input[0].type.tensor_type.shape.dim
-        ]
-        model_transform.run(model_transform.parser().parse_args([*flags, "--input_shapes", str([shape])]))
-    program = read_program(work / f"{name}.mlir")
-    (spec,) = MlirRunner(program).inputs()
-    given = {spec.name: np.random.default_rng(0).normal(size=spec.shape).astype(np.float32)}
-    lowered(program, mode, given)
-    start = time.perf_counter()
-    code = Code(program, machine_of(load_chip("x86_64")), "net")
-    write_library(code, work / f"{name}_{mode}.so")
-    seconds = time.perf_counter() - start
-    runner = NativeRunner(work / f"{name}_{mode}.so")
-    runner.run(given)
-    peer = quantised_peer(model, given, work) if mode == "INT8" else model
-    ours, theirs = race(runner._library.run, session(peer, given), rounds)
-    macs = sum(op.cost() for op in program.ops)
-    low = len(ours) // 10
-    size = (work / f"{name}_{mode}.so").stat().st_size
-    return (
-        f"| {name} | {mode} | {ours[0]:.2f} / {ours[low]:.2f} | {theirs[0]:.2f} / {theirs[low]:.2f} "
-        f"| {theirs[0] / ours[0]:.2f} / {theirs[low] / ours[low]:.2f} | {2 * macs / ours[0] / 1e6:.0f} of {peak:.0f} "
-        f"| {size / 1e6:.2f} | {code.activations_bytes / 1e6:.2f} | {seconds:.1f} |"
+def table(networks: Networks, names: list[str], mode: str, threads: int, seconds: float) -> bool:
+    """Print the networks in a mode with some threads; return whether the targets are met."""
+    print(f"\n{mode}, {threads} thread{'s' * (threads > 1)}\n")
+    print(
+        "| network | ms, median (least) | best peer | its time ÷ ours | GOP/s of ours |\n| --- | --- | --- | --- | --- |"
     )
+    rows, absences = [], {}
+    for name in names:
+        try:
+            row, absent = measured(networks, name, mode, threads, seconds)
+        except LeftOut as reason:
+            absences[name] = str(reason)
+            continue
+        absences |= {f"{peer} on {name}": why for peer, why in absent.items()}
+        if len(row.times) > 1:
+            rows.append(row)
+            print(row_text(row), flush=True)
+    print()
+    for what, why in _gathered(absences).items():
+        print(f"left out: {what}: {why}")
+    return _summed(rows, mode, threads)
 
 
-def main() -> None:
-    """Print the table."""
+def _gathered(absences: dict[str, str]) -> dict[str, str]:
+    """Return the absences, those of a peer on several networks for one reason together."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for what, why in absences.items():
+        peer, _, network = what.partition(" on ")
+        found.setdefault((peer, why), []).append(network)
+    return {f"{peer} ({', '.join(filter(None, at))})" if any(at) else peer: why for (peer, why), at in found.items()}
+
+
+def _summed(rows: list[Row], mode: str, threads: int) -> bool:
+    if not rows:
+        print(f"{mode}, {threads}: nothing was measured")
+        return False
+    mean = float(np.exp(np.mean([np.log(row.ratio) for row in rows])))
+    worst = min(rows, key=lambda row: row.ratio)
+    met = mean >= MEAN and worst.ratio >= LEAST
+    print(
+        f"{mode}, {threads} thread{'s' * (threads > 1)}: geometric mean {mean:.2f} over {len(rows)} networks; "
+        f"least {worst.ratio:.2f}, {worst.network} beside {worst.best}: {'met' if met else 'missed'}",
+        flush=True,
+    )
+    return met
+
+
+def prepare(networks: Networks, names: list[str], modes: list[str]) -> None:
+    """Make the files of all engines."""
+    for name in names:
+        for mode in modes:
+            path = networks.library(name, mode)
+            engines(networks, name, mode, 1)
+            size, seconds = path.stat().st_size / 1e6, path.with_suffix(".seconds").read_text()
+            print(f"{name} {mode}: {size:.2f} MB, made in {seconds} s", flush=True)
+
+
+def _words(text: str, known: tuple[str, ...], parser: argparse.ArgumentParser) -> list[str]:
+    words = text.split(",")
+    for word in words:
+        if word not in known:
+            parser.error(f"'{word}' is none of {', '.join(known)}")
+    return words
+
+
+def main() -> int:
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=[str(REGRESSION / "mobilenet_v2.onnx")])
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--work", default="")
+    parser.add_argument("--models", type=Path, default=REGRESSION / "model", help="folder of the models")
+    parser.add_argument("--work", type=Path, help="folder that keeps what is made of the models")
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each engine is timed")
+    parser.add_argument("--prepare", action="store_true", help="make the files and stop")
+    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
     args = parser.parse_args()
+    names, modes = _words(args.networks, tuple(NETWORKS), parser), _words(args.modes, MODES, parser)
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(args.work or folder)
-        limits = peaks(work)
-        heads = "network", "mode", "ours, ms", "onnxruntime, ms", "ratio", "GOP/s of peak", ".so, MB", "arena, MB"
-        print(f"| {' | '.join(heads)} | built in, s |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-        for model in map(Path, args.models):
-            for mode in MODES:
-                print(measured(model, mode, args.rounds, work, limits[mode]), flush=True)
+        networks = Networks(args.models, args.work or Path(folder))
+        if args.prepare:
+            prepare(networks, names, modes)
+            return 0
+        for name, (mode, rate) in peaks(args.work or Path(folder)).items():
+            print(f"at most {rate:.0f} GOP/s in {mode}, one thread: {name}")
+        met = [
+            table(networks, names, mode, int(threads), args.seconds)
+            for mode in modes for threads in args.threads.split(",")
+        ]  # fmt: skip
+    return 1 if args.check and not all(met) else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
