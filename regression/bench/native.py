@@ -88,9 +88,8 @@ def _ms(value: float) -> str:
 def table(networks: Networks, names: list[str], mode: str, threads: int, seconds: float) -> bool:
     """Print the networks in a mode with some threads; return whether the targets are met."""
     print(f"\n{mode}, {threads} thread{'s' * (threads > 1)}\n")
-    print(
-        "| network | ms, median (least) | best peer | its time ÷ ours | GOP/s of ours |\n| --- | --- | --- | --- | --- |"
-    )
+    print("| network | ms, median (least) | best peer | its time ÷ ours | GOP/s of ours |")
+    print("| --- | --- | --- | --- | --- |")
     rows, absences = [], {}
     for name in names:
         try:
