@@ -12,8 +12,12 @@ from npu.test_networks import inputs
 from targets import lowering
 
 from stepdown.errors import InputError
+from stepdown.native.code import Code
+from stepdown.native.dots import QuadsU8, pair_sums
 from stepdown.native.effort import LAYOUTS, LEVELS, effort_of
+from stepdown.native.layout_notes import layout_notes
 from stepdown.native.machine import Machine
+from stepdown.native.tir import Expr, bits, const, repeat
 from stepdown.runtimes.mlir import MlirRunner
 
 MACHINES = machines()
@@ -40,6 +44,34 @@ def test_windows_of_reals(level, layout, tmp_path: Path) -> None:
     got = compiled(program, machine("x86-64-v3", level, layout), tmp_path).run(given)
     for name, wanted in MlirRunner(program).run(given).items():
         np.testing.assert_allclose(got[name], wanted, rtol=0, atol=8 * FLOAT_BOUND * np.abs(wanted).max())
+
+
+def added_by_pairs(dot: QuadsU8, total: Expr, operands: Expr, weights: Expr) -> Expr:
+    """What vpdpbusd adds, by the instructions of processors that have none."""
+    kind, eight = f"int16x{2 * dot.lanes}", repeat(const(8, "int16"), 2 * dot.lanes)
+    bytes_, signed = bits(kind, operands), bits(kind, weights)
+    low, high = bytes_ & repeat(const(255, "int16"), 2 * dot.lanes), bits(f"uint16x{2 * dot.lanes}", operands)
+    high = bits(kind, high >> bits(f"uint16x{2 * dot.lanes}", eight))
+    return total + pair_sums(dot.lanes, low, (signed << eight) >> eight) + pair_sums(dot.lanes, high, signed >> eight)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sums_of_four_products(layout, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Machine, "dot", "quads_u8")
+    monkeypatch.setattr(QuadsU8, "sum", added_by_pairs)
+    program = lowered(network(PLANE, [11, 14]), "INT8 asymmetric")
+    assert differing(program, inputs(program), machine("x86-64-v3", 3, layout), tmp_path) == {}
+
+
+def test_planes_lie_as_the_program_says_without_reorders() -> None:
+    program = lowered(network(PLANE[:7], [11, 14]), "INT8")
+    for level in (0, 1, 3):
+        notes = layout_notes(
+            Code(program, machine("x86-64-v3", level, "nchw"), "net").network, effort_of(level, "nchw")
+        )
+        convolutions = [f for f in notes.fallbacks if f.op == "tpu.Conv"]
+        assert not convolutions
+        assert level == 0 or not notes.reorders
 
 
 @pytest.mark.parametrize("wrong", [(5, ""), (-1, ""), (3, "nhcw"), (1, "blocked")])
