@@ -157,7 +157,7 @@ def activated(op: Any, value: Expr, dtype: str = "float32") -> Expr:
 class OverWindows:
     """A convolution over one or two dimensions; mixed in front of a `Mac`."""
 
-    layout = CHANNELS_LAST
+    layout: ClassVar[str] = CHANNELS_LAST
     op: Any
     stored_filter: np.ndarray
     refuse: Any
@@ -193,7 +193,7 @@ class OverWindows:
 class OverRows:
     """The product with a constant matrix: every row is a pixel; mixed in front of a `Mac`."""
 
-    layout = LOGICAL
+    layout: ClassVar[str] = LOGICAL
     op: Any
     stored_filter: np.ndarray
     refuse: Any
