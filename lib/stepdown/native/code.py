@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from stepdown.dialects.program import Program
 from stepdown.errors import UnsupportedModel
 from stepdown.native.machine import Machine
 from stepdown.native.network import Call, Network, Place, network_of
-from stepdown.native.plan import ALIGNMENT, Life, arena, in_a_row
-from stepdown.native.tir import Function, address, same_code, structural_hash
+from stepdown.native.plan import ALIGNMENT, Life, aligned, arena, in_a_row
+from stepdown.native.steps import Step, dispatch, steps_of
+from stepdown.native.tir import Function, address, const, same_code, structural_hash
 
 _BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 _RUN = "run"
@@ -23,6 +24,10 @@ INPUTS, ACTIVATIONS = "mutable", "activations"
 
 Of a bundle the first one holds all, so that what is in between may take the place of an input that was read.
 """
+
+
+SCRATCH = "scratch"
+"""What a kernel needs beside tensors: of a bundle a part of its one memory, of a library one for each thread."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Where:
 class Code:
     """The code of a program for a machine; with `keep_all`, no tensor takes the place of another.
 
-    A bundle has its network's name as the name of the function that runs it, and one memory for all tensors.
+    A bundle has its network's name as the name of the function that runs it, and one memory for all tensors. The
+    function of a library runs a part of one step of the network, so that several threads can share them.
 
     Raises:
         UnsupportedModel: ops have no code; names them all.
@@ -45,20 +51,21 @@ class Code:
     def __init__(
         self, program: Program, machine: Machine, name: str, keep_all: bool = False, bundle: bool = False
     ) -> None:
-        self.program, self.machine, self.name = program, machine, name
+        self.program, self.machine, self.name = program, replace(machine, shares=not bundle), name
         self.entry = name if bundle else f"{name}_{_RUN}"
         self._inner = ("input", "output", "inner") if bundle else ("inner",)
         """Which places share the memory that is planned."""
         self._memory = INPUTS if bundle else ACTIVATIONS
-        self.network: Network = network_of(program, machine)
+        self.network: Network = network_of(program, self.machine)
         self._keep_all = keep_all
         self._constants: dict[bytes, int] = {}
         self._blob: list[bytes] = []
         self._blob_size = 0
         self.functions: dict[str, Any] = {}
         self._known: dict[int, list[tuple[str, Any]]] = {}
+        self._units: list[int] = []
         self._called = [self._kernel(call) for call in self.network.calls]
-        self._main = {self.entry: self._run()}
+        self._main = {self.entry: self._run() if bundle else self._run_step()}
 
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -81,11 +88,19 @@ class Code:
             for place, (first, last) in self._steps().items()
             if place.role in self._inner
         }
-        for step, call in enumerate(self.network.calls):
-            if call.kernel.scratch:
-                dtype, elements = call.kernel.scratch
-                lives[step] = Life(_BYTES[dtype] * elements, step, step)
+        if not self.machine.shares:
+            lives |= {at: Life(size, at, at) for at, size in enumerate(map(_scratch, self.network.calls)) if size}
         return arena(lives)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The scratch memory of a thread of a library."""
+        return aligned(max(map(_scratch, self.network.calls), default=0), ALIGNMENT)
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """What the threads of a library do one after the other."""
+        return steps_of(self.network.calls, self._units)
 
     def _steps(self) -> dict[Place, tuple[int, int]]:
         """Return the first and the last step of every place: inputs are there before all, outputs after all."""
@@ -127,7 +142,9 @@ class Code:
 
     def _kernel(self, call: Call) -> tuple[str, list[int]]:
         """Return the name of a call's function and the offsets of its constants."""
-        draft = call.kernel.function("kernel")
+        written = call.kernel.function("kernel")
+        self._units.append(written.units)
+        draft = written.finish()
         same = self._known.setdefault(structural_hash(draft), [])
         name = next((name for name, known in same if same_code(known, draft)), "")
         if not name:
@@ -147,22 +164,49 @@ class Code:
             self._blob_size += len(filled)
         return self._constants[key]
 
+    def _memories(self, f: Function) -> dict[str, Any]:
+        weights = f.argument("weights", "uint8", self._blob_size)
+        inputs = f.argument(INPUTS, "uint8", self.mutable_bytes)
+        return {
+            "weights": weights,
+            INPUTS: inputs,
+            ACTIVATIONS: f.argument(ACTIVATIONS, "uint8", self.activations_bytes),
+        }
+
     def _run(self) -> Any:
         """Return the function that runs the network: int run(weights, mutable, activations)."""
         f = Function(self.entry)
-        weights = f.argument("weights", "uint8", self._blob_size)
-        memories = {
-            INPUTS: f.argument(INPUTS, "uint8", self.mutable_bytes),
-            ACTIVATIONS: f.argument(ACTIVATIONS, "uint8", self.activations_bytes),
-        }
-        for step, (call, (function, constants)) in enumerate(zip(self.network.calls, self._called, strict=True)):
-            places = [*self._addresses(call.inputs, memories)]
-            places += [address(weights, offset) for offset in constants]
-            places += [*self._addresses(call.results, memories)]
-            if call.kernel.scratch:
-                places.append(address(memories[self._memory], self._plan[0][step]))
-            f.call(function, places)
+        memories = self._memories(f)
+        for number, (function, _) in enumerate(self._called):
+            f.call(function, self._arguments(number, memories))
         return f.finish()
+
+    def _run_step(self) -> Any:
+        """Return the function of a step: int run(weights, mutable, activations, scratch, step, part, parts)."""
+        f = Function(self.entry)
+        memories = {**self._memories(f), SCRATCH: f.argument(SCRATCH, "uint8", self.scratch_bytes)}
+        which, part, parts = (f.number(name) for name in ("step", "part", "parts"))
+
+        def body(step: Step) -> None:
+            share = (part, parts) if step.units > 1 else (const(0), const(1))
+            for number in step.calls:
+                of_call = share if self._units[number] else ()
+                f.call(self._called[number][0], [*self._arguments(number, memories), *of_call])
+
+        dispatch(f, which, [partial(body, step) for step in self.steps])
+        return f.finish()
+
+    def _arguments(self, number: int, memories: dict[str, Any]) -> list[Any]:
+        """Return what a call's function is given."""
+        call, (_, constants) = self.network.calls[number], self._called[number]
+        places = [*self._addresses(call.inputs, memories)]
+        places += [address(memories["weights"], offset) for offset in constants]
+        places += [*self._addresses(call.results, memories)]
+        if call.kernel.scratch and SCRATCH in memories:
+            places.append(address(memories[SCRATCH]))
+        elif call.kernel.scratch:
+            places.append(address(memories[self._memory], self._plan[0][number]))
+        return places
 
     def _addresses(self, places: tuple[Place, ...], memories: dict[str, Any]) -> Iterator[Any]:
         for place in places:
@@ -170,3 +214,11 @@ class Code:
             if where is None:
                 raise UnsupportedModel("a tensor has no place", self.program.path)
             yield address(memories[where.memory], where.offset)
+
+
+def _scratch(call: Call) -> int:
+    """Return the bytes of scratch memory that a call needs."""
+    if not call.kernel.scratch:
+        return 0
+    dtype, elements = call.kernel.scratch
+    return _BYTES[dtype] * elements

@@ -11,7 +11,9 @@ from stepdown.native.build import c_source, write_object
 from stepdown.native.code import ACTIVATIONS, INPUTS, Code
 from stepdown.native.link import shared_library
 from stepdown.native.needs import needs_of
+from stepdown.native.plan import ALIGNMENT, aligned
 from stepdown.native.ports import Port, c_text, metadata, ports_of
+from stepdown.native.steps import Step
 
 RUNTIME = Path(__file__).parent / "runtime"
 _MEMORIES = (INPUTS, ACTIVATIONS)
@@ -26,7 +28,7 @@ def write_library(code: Code, path: Path, debug: bool = False) -> None:
     ports = ports_of(code, debug)
     with tempfile.TemporaryDirectory() as folder, atomic_path(path) as target:
         work = Path(folder)
-        sources = [RUNTIME / "library.c", *_compiled(code, work)]
+        sources = [RUNTIME / "library.c", RUNTIME / "threads.c", *_compiled(code, work)]
         (work / "weights.bin").write_bytes(code.weights)
         (work / "network.inc").write_text(_network_part(code, ports, work / "weights.bin"))
         shared_library(sources, Path(target), code.machine.triple, [work, RUNTIME])
@@ -64,11 +66,15 @@ def _network_part(code: Code, ports: list[Port], weights: Path) -> str:
         places.append(f"    {{{_MEMORIES.index(port.where.memory)}, {port.where.offset}}},")
     return "\n".join(
         [
-            f"#define SD_MUTABLE_BYTES {max(1, code.mutable_bytes)}",
-            f"#define SD_ACTIVATIONS_BYTES {max(1, code.activations_bytes)}",
+            f"#define SD_MUTABLE_BYTES {_whole(code.mutable_bytes)}",
+            f"#define SD_ACTIVATIONS_BYTES {_whole(code.activations_bytes)}",
+            f"#define SD_SCRATCH_BYTES {_whole(code.scratch_bytes)}",
             f"#define SD_TENSORS {len(ports)}",
-            f"#define SD_RUN {code.name}_run",
-            "int32_t SD_RUN(void *weights, void *mutable_memory, void *activations);",
+            f"#define SD_STEP {code.entry}",
+            "int32_t SD_STEP(void *weights, void *mutable_memory, void *activations, void *scratch, "
+            "int32_t step, int32_t part, int32_t parts);",
+            f"#define SD_STEPS {len(code.steps)}",
+            f"static const sd_step steps[] = {{\n{_listed(code)}\n}};",
             *shapes,
             f"static const sd_tensor tensors[] = {{\n{chr(10).join(rows)}\n}};",
             f"static const struct {{ int memory; size_t offset; }} places[] = {{\n{chr(10).join(places)}\n}};",
@@ -80,6 +86,16 @@ def _network_part(code: Code, ports: list[Port], weights: Path) -> str:
             "",
         ]
     )
+
+
+def _whole(size: int) -> int:
+    """Return the size of a memory, such that the next one begins where it may; C has none of no bytes."""
+    return aligned(max(1, size), ALIGNMENT)
+
+
+def _listed(code: Code) -> str:
+    """Return the rows of the steps; of a network without any, one that is never done."""
+    return "\n".join(f"    {{{step.units}, {step.grains}}}," for step in code.steps or [Step(())])
 
 
 _WEIGHTS = """extern const unsigned char sd_weights[] __attribute__((visibility("hidden")));

@@ -12,7 +12,7 @@ from stepdown.errors import ResourceError, UnsupportedModel
 
 _TIMEOUT_S = 600
 _SHARED = (
-    "-shared", "-fPIC", "-O2", "-ffp-contract=off", "-s", "-Wl,--build-id=none", "-Wl,-Bsymbolic",
+    "-shared", "-fPIC", "-pthread", "-O2", "-ffp-contract=off", "-s", "-Wl,--build-id=none", "-Wl,-Bsymbolic",
     "-fvisibility=hidden",
 )  # fmt: skip
 """The last four so that the same network gives the same bytes, and exports nothing but its interface."""

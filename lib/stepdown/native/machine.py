@@ -30,6 +30,8 @@ class Machine:
     scratch_bytes: int = 1 << 16
     language: str = "llvm"
     effort: Effort = STANDARD
+    shares: bool = False
+    """Whether several threads may share the work of a kernel."""
 
     @cached_property
     def target(self) -> Any:

@@ -44,6 +44,8 @@ class Call:
     inputs: tuple[Place, ...]
     results: tuple[Place, ...]
     name: str
+    macs: int = 0
+    """Products that are summed."""
 
 
 @dataclass
@@ -144,10 +146,10 @@ class _Maker:
         for value, tensor in zip(op.results, kernel.results, strict=True):
             self._hold(value, Held(tensor, Place(tensor.bytes)))
             places.append(self._held[value].place)
-        self._call(kernel, [held.place for held in inputs], places, op.tensor_name)
+        self._call(kernel, [held.place for held in inputs], places, op.tensor_name, op.cost())
 
-    def _call(self, kernel: Any, inputs: list[Place], results: list[Place], name: str) -> None:
-        self._network.calls.append(Call(kernel, tuple(inputs), tuple(results), name))
+    def _call(self, kernel: Any, inputs: list[Place], results: list[Place], name: str, macs: int = 0) -> None:
+        self._network.calls.append(Call(kernel, tuple(inputs), tuple(results), name, macs))
 
     def _hold(self, value: SSAValue, held: Held) -> None:
         self._held[value] = held

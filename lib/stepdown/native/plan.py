@@ -7,7 +7,7 @@ from stepdown.npu.addresses.allocate import allocate
 from stepdown.npu.addresses.interval import Interval as Life
 from stepdown.npu.addresses.interval import aligned
 
-__all__ = ["ALIGNMENT", "Life", "arena", "in_a_row"]
+__all__ = ["ALIGNMENT", "Life", "aligned", "arena", "in_a_row"]
 
 ALIGNMENT = 64
 """Of every tensor: a cache line, and the widest vector."""

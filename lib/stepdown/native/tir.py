@@ -40,15 +40,30 @@ def tirx() -> Any:
 
 
 class Function:
-    """A function being written: arguments first, then statements where the `with` blocks stand."""
+    """A function being written: arguments first, then statements where the `with` blocks stand.
 
-    def __init__(self, name: str) -> None:
+    With `shares`, the loops written by `shared` are divided: the function has two more arguments, `part` and `parts`,
+    and does part of the work. Several threads may each do another one, at the same time or one after the other.
+    """
+
+    def __init__(self, name: str, shares: bool = False) -> None:
         self.name = name
+        self.units = 0
+        """Into how many parts the work can be divided; 0 where no loop is shared."""
+        self._shares = shares
+        self._inside = False
+        self._part: tuple[Any, Any] | None = None
         self._tir = tirx()
         self._parameters: list[Any] = []
         self._declared: list[Any] = []
         self._blocks: list[list[Any]] = [[]]
         self._count = 0
+
+    def number(self, name: str) -> Expr:
+        """Add an int32 argument and return it."""
+        variable = self._tir.Var(name, "int32")
+        self._parameters.append(variable)
+        return variable
 
     def argument(self, name: str, dtype: str, elements: int) -> Any:
         """Add a pointer argument and return its buffer."""
@@ -76,6 +91,46 @@ class Function:
         with self._block() as body:
             yield counter
         self._add(self._tir.For(counter, 0, extent, self._tir.ForKind[_KINDS[kind]], self._sequence(body)))
+
+    @contextmanager
+    def shared(self, extent: int, before: int = 0, of: int = 0) -> Iterator[Expr]:
+        """Write a loop of which each part of the work does some rounds; a usual one where nothing is shared.
+
+        Of loops one after the other, as those over `cuts`, all rounds are divided together: `of` is how many there
+        are, `before` how many of them come before this loop's.
+        """
+        if not self._shares:
+            with self.loop(extent) as i:
+                yield i
+            return
+        low, high = self.share(of or extent)
+        if of:
+            low, high = (smallest(largest(at - before, 0), extent) for at in (low, high))
+        low, high = self.let(low), self.let(high)
+        self._inside = True
+        with self.between(low, high) as i:
+            yield i
+        self._inside = False
+
+    def share(self, extent: int) -> tuple[Expr, Expr]:
+        """Return from which round up to which one this part of the work goes; not within a loop that is shared."""
+        if not self._shares:
+            return 0, extent
+        assert not self._inside, "a part of a part is not the work"
+        self.units = max(self.units, extent)
+        if self._part is None:
+            self._part = self._tir.Var("part", "int32"), self._tir.Var("parts", "int32")
+        part, parts = self._part
+        low, high = (self._tir.truncdiv(at * extent, parts) for at in (part, part + 1))
+        return self.let(low), self.let(high)
+
+    @contextmanager
+    def between(self, low: Expr, high: Expr) -> Iterator[Expr]:
+        """Write a loop from `low` up to below `high`, of no round where that is not more; yields its counter."""
+        counter = self._tir.Var(self._name("i"), "int32")
+        with self._block() as body:
+            yield counter
+        self._add(self._tir.For(counter, low, high - low, self._tir.ForKind.SERIAL, self._sequence(body)))
 
     @contextmanager
     def when(self, condition: Expr) -> Iterator[None]:
@@ -109,7 +164,8 @@ class Function:
     def finish(self) -> Any:
         """Return the function."""
         (body,) = self._blocks
-        made = self._tir.PrimFunc(self._parameters, self._sequence([*self._declared, *body]))
+        parameters = [*self._parameters, *(self._part or ())]
+        made = self._tir.PrimFunc(parameters, self._sequence([*self._declared, *body]))
         return made.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
 
     def _name(self, prefix: str) -> str:

@@ -28,7 +28,7 @@ class NativeRunner:
 
     def __init__(self, model: str | os.PathLike[str], options: RunnerOptions | None = None) -> None:
         self.path = str(model)
-        self._library = _Library(self.path)
+        self._library = _Library(self.path, options.threads if options else 0)
         self._described: dict[str, dict[str, Any]] = {t["name"]: t for t in self._library.metadata["tensors"]}
         self._index = {name: at for at, name in enumerate(self._described)}
         self._inputs: dict[str, str] = self._library.metadata["inputs"]
@@ -153,13 +153,13 @@ class _SdTensor(ctypes.Structure):
 class _Library:
     """The functions of stepdown.h in a library; the loader knows a path once, so that each is opened as a copy."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, threads: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             copy = shutil.copyfile(path, Path(folder) / "network.so")
             try:
                 self._functions = ctypes.CDLL(str(copy))
                 self._functions.sd_missing.restype = ctypes.c_char_p
-                self._functions.sd_create.restype = ctypes.c_void_p
+                self._functions.sd_create_threads.restype = ctypes.c_void_p
                 self._functions.sd_data.restype = ctypes.c_void_p
                 self._functions.sd_tensors.restype = ctypes.POINTER(_SdTensor)
                 text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(self._functions, "stepdown_metadata")))
@@ -172,9 +172,9 @@ class _Library:
         count = ctypes.c_size_t()
         table = self._functions.sd_tensors(ctypes.byref(count))
         self._bytes = [table[i].bytes for i in range(count.value)]
-        self._model: int | None = self._functions.sd_create()
+        self._model: int | None = self._functions.sd_create_threads(ctypes.c_int(threads or 1))
         if not self._model:
-            raise ResourceError("has no memory to run in", path)
+            raise ResourceError(f"has no memory, or no threads, to run in ({threads or 1} threads)", path)
 
     def data(self, tensor: int) -> np.ndarray:
         """Return the memory of a tensor, as bytes."""

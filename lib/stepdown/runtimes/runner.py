@@ -27,6 +27,7 @@ class RunnerOptions:
     """Options of a runner; a kind of file reads those it has."""
 
     threads: int = 0
+    """0: as many as the engine takes by itself: all processors' of onnxruntime, one of a library of ours."""
     output_type: str = "f32"
     """f32: quantised and 16-bit outputs are converted; native: they come in their own type."""
     kernels: str = "reference"

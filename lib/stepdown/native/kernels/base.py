@@ -87,19 +87,23 @@ class Kernel:
         return None
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
-        """Write the code; the buffer "scratch" is among the constants where there is one."""
+        """Write the code; the buffer "scratch" is among the constants where there is one.
+
+        The outermost loop of which each round writes other results is `f.shared`: threads share it, and each has a
+        scratch of its own.
+        """
         raise NotImplementedError
 
-    def function(self, name: str) -> Any:
+    def function(self, name: str) -> Function:
         """Return the code as a function of pointers: inputs, constants, results, scratch."""
-        f = Function(name)
+        f = Function(name, self.machine.shares)
         inputs = [f.argument(f"x{i}", t.dtype, t.elements) for i, t in enumerate(self.tensors)]
         held = {n: f.argument(n, str(a.dtype), a.size) for n, a in self.constants().items()}
         results = [f.argument(f"y{i}", t.dtype, t.elements) for i, t in enumerate(self.results)]
         if self.scratch:
             held["scratch"] = f.argument("scratch", *self.scratch)
         self.write(f, inputs, results, held)
-        return f.finish()
+        return f
 
 
 def tensor_of(value: SSAValue, order: Order) -> Tensor:

@@ -81,10 +81,11 @@ class DepthwiseCode(OverWindows, Mac):
                 with f.loop(part.count) as j:
                     first = j * part.width + part.first
                     early = max(0, self._lines - self._moves)
+                    top, bottom = f.share(image.out_height)
                     if early:
                         with f.loop(early) as line:
-                            self._copy(f, x, scratch, (batch, line, first), part.width)
-                    with f.loop(image.out_height) as row:
+                            self._copy(f, x, scratch, (batch, top * self._moves + line, first), part.width)
+                    with f.between(top, bottom) as row:
                         with f.loop(self._lines - early) as k:
                             line = row * self._moves + early + k
                             self._copy(f, x, scratch, (batch, line, first), part.width)

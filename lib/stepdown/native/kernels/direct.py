@@ -47,7 +47,7 @@ class Direct(Mac):
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over images, rows, columns, groups and channels."""
         over = self.over
-        with f.loop(over.batch) as n, f.loop(over.out_height) as row, f.loop(over.out_width) as column:
+        with f.loop(over.batch) as n, f.shared(over.out_height) as row, f.loop(over.out_width) as column:
             pixel = f.let((n * over.out_height + row) * over.out_width + column)
             with f.loop(1 if self._each else over.group) as group:
                 depth = over.out_channels if self._each else over.out_channels // over.group

@@ -1,6 +1,7 @@
 """What a window slides over, and how the work on it is cut."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from stepdown.native.tir import Expr, Function
@@ -85,6 +86,16 @@ def cuts(size: int, step: int) -> list[Cut]:
     return parts + ([Cut(whole * step, 1, rest)] if rest else [])
 
 
+def counted(parts: list[Cut]) -> list[tuple[int, Cut]]:
+    """Return each with the number of rounds before it."""
+    return [(sum(p.count for p in parts[:at]), part) for at, part in enumerate(parts)]
+
+
+def rounds(f: Function, count: int, before: int, parts: list[Cut], shared: bool) -> AbstractContextManager[Expr]:
+    """Write a loop over the rounds of one of `parts`; where `shared`, threads share those of all."""
+    return f.shared(count, before, sum(p.count for p in parts)) if shared else f.loop(count)
+
+
 def last_apart(parts: list[Cut]) -> list[Cut]:
     """Return the same rounds with the very last one by itself."""
     end = parts[-1]
@@ -94,12 +105,23 @@ def last_apart(parts: list[Cut]) -> list[Cut]:
     return [*parts[:-1], *split]
 
 
-def along(f: Function, length: int, lanes: int, body: Callable[[Expr], None]) -> None:
-    """Write `body(i)` for i below `length`: in vectors, and the rest at once."""
+def along(f: Function, length: int, lanes: int, body: Callable[[Expr], None], shared: bool = False) -> None:
+    """Write `body(i)` for i below `length`: in vectors, and the rest at once; threads may share the rounds."""
     whole, rest = divmod(length, lanes)
+    if shared:
+        _along_shared(f, whole, rest, lanes, body)
+        return
     if whole:
         with f.loop(whole) as i, f.loop(lanes, "vector") as j:
             body(i * lanes + j)
     if rest:
         with f.loop(rest, "vector") as j:
             body(j + whole * lanes)
+
+
+def _along_shared(f: Function, whole: int, rest: int, lanes: int, body: Callable[[Expr], None]) -> None:
+    rounds = whole + (rest > 0)
+    for first, count, width in ((0, whole, lanes), (whole, int(rest > 0), rest)):
+        if count:
+            with f.shared(count, first, rounds) as i, f.loop(width, "vector") as j:
+                body((i + first) * lanes + j)

@@ -14,7 +14,7 @@ import numpy as np
 from stepdown.native.dots import Dot, packed
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers
-from stepdown.native.kernels.image import Cut, Image, cuts, last_apart
+from stepdown.native.kernels.image import Cut, Image, counted, cuts, last_apart, rounds
 from stepdown.native.tir import Expr, Function
 
 Finish = Callable[[Expr, Expr, Buffers], Expr]
@@ -22,6 +22,7 @@ Finish = Callable[[Expr, Expr, Buffers], Expr]
 _REGISTERS = 16
 _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
+_FEW_TILES = 6
 _STORED = 2
 """Vectors of sums whose results are stored at a time: they are packed together."""
 
@@ -133,22 +134,31 @@ class MacCode:
     # --- code
 
     def write(self, f: Function, x: Any, y: Any, constants: Buffers, finish: Finish) -> None:
-        """Write the loops over images, rows and groups."""
-        for tile in self._tiles(f):
+        """Write the loops over images, rows and groups; threads share the copies, or channels where these are few."""
+        by_channels = self._tile_count < _FEW_TILES
+        parts = last_apart(cuts(self.vectors, self.block.vectors))
+        for tile in self._tiles(f, not by_channels):
             self._band.write(f, x, constants["scratch"], (tile.batch, tile.row, tile.column), (tile.rows, tile.columns))
             with f.loop(self.image.group) as group:
-                for part in last_apart(cuts(self.vectors, self.block.vectors)):
-                    with f.loop(part.count) as i:
+                for before, part in counted(parts):
+                    with rounds(f, part.count, before, parts, by_channels) as i:
                         block = _Block(self, f, constants, tile, group, part, part.first + i * part.width)
                         block.write(y, finish)
 
-    def _tiles(self, f: Function) -> Iterator[Tile]:
+    @property
+    def _tile_count(self) -> int:
+        """Copies along the dimension in which there are the most."""
         image, block = self.image, self.block
+        return max(-(-image.out_height // block.rows), -(-image.out_width // block.columns))
+
+    def _tiles(self, f: Function, shared: bool) -> Iterator[Tile]:
+        image, block = self.image, self.block
+        rows, columns = cuts(image.out_height, block.rows), cuts(image.out_width, block.columns)
         with f.loop(image.batch) as batch:
-            for down in cuts(image.out_height, block.rows):
-                with f.loop(down.count) as i:
-                    for across in cuts(image.out_width, block.columns):
-                        with f.loop(across.count) as j:
+            for above, down in counted(rows):
+                with rounds(f, down.count, above, rows, shared and not image.is_flat) as i:
+                    for left, across in counted(columns):
+                        with rounds(f, across.count, left, columns, shared and image.is_flat) as j:
                             row, column = down.first + i * down.width, across.first + j * across.width
                             yield Tile(batch, row, column, down.width, across.width)
 

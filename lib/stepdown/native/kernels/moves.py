@@ -17,7 +17,7 @@ from stepdown.dialects.types import is_float, shape_of
 from stepdown.native.halves import HALVES, stored
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel
 from stepdown.native.kernels.image import along
-from stepdown.native.kernels.spread import spread
+from stepdown.native.kernels.spread import shared_one, spread
 from stepdown.native.tensors import Order, logical
 from stepdown.native.tir import Expr, Function, const
 
@@ -111,7 +111,10 @@ class Moving(Kernel):
         for r, (each, y) in enumerate(zip(self._maps, results, strict=True)):
             tables = [constants.get(f"t{r}_{i}") for i in range(len(each.axes))]
             fill = const(each.fill, self.results[r].dtype)
-            _Loops(f, inputs[0], y, each.axes, tables, fill, self.machine.register_bytes).write(0, each.start, 0, [])
+            shared = shared_one([axis.size for axis in each.axes[: _uneven(each.axes)]])
+            _Loops(f, inputs[0], y, each.axes, tables, fill, self.machine.register_bytes, shared).write(
+                0, each.start, 0, []
+            )
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,16 @@ class _Loops:
     tables: list[Any]
     fill: Expr
     lanes: int
+    shared: int
+    """The axis that threads share; −1 where it is among those that are joined."""
 
     def write(self, depth: int, source: Expr, target: Expr, conditions: list[Expr]) -> None:
         """Write the axes from `depth` on."""
-        if all(axis.stride is not None for axis in self.axes[depth:]):
+        if depth == _uneven(self.axes):
             self._even(depth, source, target, conditions)
             return
         axis, table = self.axes[depth], self.tables[depth]
-        with self.f.loop(axis.size) as i:
+        with self.f.shared(axis.size) if depth == self.shared else self.f.loop(axis.size) as i:
             step = i * axis.stride if table is None else self.f.let(table[i])
             if (axis.places == PADDING).any():
                 conditions = [*conditions, step >= 0]
@@ -148,7 +153,7 @@ class _Loops:
             self.f.store(self.y, target * count + at[1], self.x[source + at[0]])
 
         def move() -> None:
-            spread(self.f, sizes, steps, self.lanes, one)
+            spread(self.f, sizes, steps, self.lanes, one, self.shared < 0)
 
         def pad() -> None:
             along(self.f, count, self.lanes, lambda i: self.f.store(self.y, target * count + i, self.fill))
@@ -160,6 +165,11 @@ class _Loops:
         for condition in conditions[1:]:
             whole = whole & condition
         self.f.either(whole, move, pad)
+
+
+def _uneven(axes: list[Axis]) -> int:
+    """Return how many axes there are up to the last that is not even."""
+    return max((at + 1 for at, axis in enumerate(axes) if axis.stride is None), default=0)
 
 
 def _separated(places: np.ndarray) -> tuple[list[Axis], int]:

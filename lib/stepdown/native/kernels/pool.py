@@ -57,7 +57,7 @@ class Pool(Kernel):
         size, out = pair(self.tensors[0].shape[2:], 1), pair(self.results[0].shape[2:], 1)
         fields = pair(op.kernel_shape, 1), pair(op.strides, 1), pair(op.dilations, 1), pair(op.pads[:rank], 0)
         windows = list(zip(*fields, strict=True))
-        with f.loop(n) as batch, f.loop(out[0]) as row, f.loop(out[1]) as column:
+        with f.loop(n) as batch, f.shared(out[0]) as row, f.loop(out[1]) as column:
             position = row * out[1] + column
 
             def taps(update: Callable[[Expr], None]) -> None:

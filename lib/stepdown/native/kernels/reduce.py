@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from stepdown.dialects.types import shape_of, storage_of
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel
 from stepdown.native.kernels.elementwise import output_of, reach
-from stepdown.native.kernels.image import cuts
+from stepdown.native.kernels.image import counted, cuts, rounds
+from stepdown.native.kernels.spread import shared_one
 from stepdown.native.rescaling import Scale
 from stepdown.native.tensors import Order
 from stepdown.native.tir import Expr, Function, cast, const, largest, smallest
@@ -61,17 +62,19 @@ class Reduction(Kernel):
         source = self.tensors[0]
         kept = [at for at in source.order if at not in self.reduced]
         sizes, steps = [source.shape[at] for at in kept] or [1], [source.strides[at] for at in kept] or [0]
+        parts = cuts(sizes[-1], _VECTORS * self.machine.lanes)
+        shared = shared_one([*sizes[:-1], sum(part.count for part in parts)])
         with ExitStack() as loops:
             place: Expr = 0
             row: Expr = 0
-            for size, step in zip(sizes[:-1], steps[:-1], strict=True):
-                i = loops.enter_context(f.loop(size))
+            for at, (size, step) in enumerate(zip(sizes[:-1], steps[:-1], strict=True)):
+                i = loops.enter_context(f.shared(size) if at == shared else f.loop(size))
                 place, row = place + i * step, row * size + i
-            for part in cuts(sizes[-1], _VECTORS * self.machine.lanes):
-                with f.loop(part.count) as i:
+            for before, part in counted(parts):
+                with rounds(f, part.count, before, parts, shared == len(sizes) - 1) as i:
                     column = i * part.width + part.first
-                    at = place + column * steps[-1], row * sizes[-1] + column
-                    self._some(f, inputs[0], results[0], at, steps[-1], part.width)
+                    start = place + column * steps[-1], row * sizes[-1] + column
+                    self._some(f, inputs[0], results[0], start, steps[-1], part.width)
 
     def _some(self, f: Function, x: Any, y: Any, at: tuple[Expr, Expr], step: int, width: int) -> None:
         """Fold `width` neighbouring results; `at` is where the first one starts, and goes."""

@@ -1,7 +1,5 @@
 """Copies of a tensor in another order of its dimensions."""
 
-from typing import Any
-
 import numpy as np
 
 from stepdown.native.kernels.spread import spread
@@ -21,11 +19,11 @@ class Reordering:
         """Return no arrays."""
         return {}
 
-    def function(self, name: str) -> Any:
+    def function(self, name: str) -> Function:
         """Return the code as a function of pointers."""
-        f = Function(name)
+        f = Function(name, self.machine.shares)
         (source,), (target,) = self.tensors, self.results
         x, y = f.argument("x0", source.dtype, source.elements), f.argument("y0", target.dtype, target.elements)
         steps = [[t.strides[at] for at in target.order] for t in (source, target)]
         spread(f, target.stored_shape, steps, self.machine.register_bytes, lambda at: f.store(y, at[1], x[at[0]]))
-        return f.finish()
+        return f

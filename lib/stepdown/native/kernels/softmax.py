@@ -24,7 +24,7 @@ class Rows(Kernel):
         """Write the loops over rows."""
         size, step = self.extent()
         outer = self.tensors[0].elements // (size * step)
-        with f.loop(outer) as i, f.loop(step) as j:
+        with f.shared(outer) as i, f.loop(step) as j:
             self.row(f, inputs[0], results[0], i * (size * step) + j, size, step)
 
     def extent(self) -> tuple[int, int]:

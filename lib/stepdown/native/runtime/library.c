@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "processor.h"
+#include "threads.h"
 
 #include "network.inc"
 
@@ -13,7 +14,15 @@
 struct sd_model {
     void *block;
     unsigned char *memory[2]; /* mutable, activations */
+    unsigned char *scratch;   /* of each thread, one after the other */
+    sd_team *team;            /* NULL: of one thread */
 };
+
+static void work(void *context, int thread, int32_t step, int32_t part, int32_t parts) {
+    sd_model *model = context;
+    SD_STEP((void *)sd_weights, model->memory[0], model->memory[1],
+            model->scratch + (size_t)thread * SD_SCRATCH_BYTES, step, part, parts);
+}
 
 const sd_tensor *sd_tensors(size_t *count) {
     *count = SD_TENSORS;
@@ -28,18 +37,24 @@ const char *sd_missing(void) {
 }
 
 sd_model *sd_create(void) {
+    return sd_create_threads(1);
+}
+
+sd_model *sd_create_threads(int threads) {
+    if (threads <= 0) threads = sd_processors();
     if (sd_missing()) return NULL;
-    sd_model *model = malloc(sizeof *model);
+    sd_model *model = calloc(1, sizeof *model);
     if (!model) return NULL;
-    model->block = calloc(1, SD_MUTABLE_BYTES + SD_ACTIVATIONS_BYTES + ALIGNMENT);
-    if (!model->block) {
-        free(model);
-        return NULL;
-    }
+    const size_t scratch = (size_t)threads * SD_SCRATCH_BYTES;
+    model->block = calloc(1, SD_MUTABLE_BYTES + SD_ACTIVATIONS_BYTES + scratch + ALIGNMENT);
     uintptr_t start = ((uintptr_t)model->block + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     model->memory[0] = (unsigned char *)start;
     model->memory[1] = model->memory[0] + SD_MUTABLE_BYTES;
-    return model;
+    model->scratch = model->memory[1] + SD_ACTIVATIONS_BYTES;
+    if (model->block && threads > 1) model->team = sd_team_create(threads, steps, SD_STEPS, work, model);
+    if (model->block && (model->team || threads == 1)) return model;
+    sd_destroy(model);
+    return NULL;
 }
 
 void *sd_data(sd_model *model, size_t tensor) {
@@ -47,12 +62,17 @@ void *sd_data(sd_model *model, size_t tensor) {
 }
 
 int sd_run(sd_model *model) {
-    SD_RUN((void *)sd_weights, model->memory[0], model->memory[1]);
+    if (model->team) {
+        sd_team_run(model->team);
+        return 0;
+    }
+    for (int32_t step = 0; step < SD_STEPS; ++step) work(model, 0, step, 0, 1);
     return 0;
 }
 
 void sd_destroy(sd_model *model) {
     if (!model) return;
+    sd_team_destroy(model->team);
     free(model->block);
     free(model);
 }

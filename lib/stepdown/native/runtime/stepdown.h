@@ -45,8 +45,14 @@ SD_API const sd_tensor *sd_tensors(size_t *count);
 /* Names a feature that the code needs and this processor lacks, such as avx512vnni; NULL where it has all. */
 SD_API const char *sd_missing(void);
 
-/* Takes the memory that a model needs, all at once; NULL where there is none, or where sd_missing names a feature. */
+/* Takes the memory that a model needs, all at once; NULL where there is none, or where sd_missing names a feature. It
+   runs on the thread that calls. */
 SD_API sd_model *sd_create(void);
+
+/* The same, and starts threads, the caller's being one of as many: they share the work of each run, and end in
+   sd_destroy. 0: as many as there are processors. The results have the same bytes. NULL also where a thread does not
+   start. A process that a fork has made runs its parent's models on one thread. */
+SD_API sd_model *sd_create_threads(int threads);
 
 /* Returns the memory of a tensor, valid until sd_destroy. */
 SD_API void *sd_data(sd_model *model, size_t tensor);

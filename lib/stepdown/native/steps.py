@@ -1,0 +1,63 @@
+"""What threads do one after the other: the calls of a network in steps, each of them shared or one thread's own.
+
+All threads go through the same list of steps. The work of a shared step is divided, and no thread begins a step before
+the one before it is done; calls that are too small for that stand together in a step of one part.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stepdown.native.network import Call
+from stepdown.native.tir import Expr, Function
+
+_MACS_A_US, _BYTES_A_US = 20_000, 4_000
+"""How fast a thread is where it is slow: convolutions with few channels, elements one by one."""
+_LEAST_US = 2.0
+"""Of work that is shared: several times what it costs to hand a part to another thread, some 0.3 µs."""
+_GRAIN_US, _MOST_GRAINS = 100.0, 4
+"""A thread's share is cut into so long parts, so that a thread that is done takes from one that is late."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Calls by number; how many parts their work has (1: it is not shared); into how many a thread's share is cut."""
+
+    calls: tuple[int, ...]
+    units: int = 1
+    grains: int = 1
+
+
+def steps_of(calls: Sequence[Call], units: Sequence[int]) -> list[Step]:
+    """Return the steps, given into how many parts the work of each call can be divided."""
+    made: list[Step] = []
+    for number, (call, count) in enumerate(zip(calls, units, strict=True)):
+        time_us = cost_us(call)
+        if count > 1 and time_us >= _LEAST_US:
+            made.append(Step((number,), count, max(1, min(_MOST_GRAINS, round(time_us / _GRAIN_US)))))
+        elif made and made[-1].units == 1:
+            made[-1] = Step((*made[-1].calls, number))
+        else:
+            made.append(Step((number,)))
+    return made
+
+
+def cost_us(call: Call) -> float:
+    """Return about how long a call takes: what it multiplies, and what it reads and writes."""
+    constants = sum(np.asarray(array).nbytes for array in call.kernel.constants().values())
+    moved = sum(place.bytes for place in (*call.inputs, *call.results)) + constants
+    return call.macs / _MACS_A_US + moved / _BYTES_A_US
+
+
+def dispatch(f: Function, step: Expr, bodies: Sequence[Callable[[], None]], first: int = 0) -> None:
+    """Write the choice of the body of a step, by halves."""
+    if len(bodies) == 1:
+        bodies[0]()
+    elif bodies:
+        half = len(bodies) // 2
+        f.either(
+            step < first + half,
+            lambda: dispatch(f, step, bodies[:half], first),
+            lambda: dispatch(f, step, bodies[half:], first + half),
+        )
