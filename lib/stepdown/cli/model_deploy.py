@@ -7,21 +7,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stepdown.cli.deploy_files import (
+    add_code_flags,
+    check_code_flags,
+    codegen_command,
+    keeps_outputs_alone,
+    not_run,
+    tolerance,
+)
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError, StepError
 
 MODES = ("F32", "F16", "BF16", "INT8")
 TOLERANCES = {"F32": "0.999,0.999", "F16": "0.99,0.93", "BF16": "0.99,0.87", "INT8": "0.90,0.55"}
-MODEL_FILE_TOLERANCES = {"F32": "0.9999,0.9999"}
-"""What a model file must reach against the lowered module: in all other modes it has the same bytes."""
 EPILOG = """example:
   model_deploy.py --mlir mobilenet_v2.mlir --quantize INT8 --asymmetric --chip bm1684x \\
       --calibration_table mobilenet_v2_cali_table --test_input mobilenet_v2_in_f32.npz \\
       --test_reference mobilenet_v2_top_outputs.npz
   model_deploy.py --mlir mobilenet_v2.mlir --quantize F16 --chip bm1684x --test_input cat.jpg \\
       --model mobilenet_v2_f16.bmodel
+  model_deploy.py --mlir mobilenet_v2.mlir --quantize INT8 --chip x86_64 --processor cascadelake \\
+      --calibration_table mobilenet_v2_cali_table --test_input cat.jpg --model mobilenet_v2_int8.so
 """
-NPU_PASSES = ("weight-reorder", "subnet-divide", "layer-group", "address-assign")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,10 +49,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--test_reference", default="", help="npz of all TOP tensors to compare with (made when absent)")
     made.add_argument("--tolerance", default="", help="cosine,euclid every tensor must reach (default: by the mode)")
     made.add_argument("--excepts", default="", help="tensors not to compare, by commas")
-    made.add_argument(
-        "--model", default="", metavar="X.bmodel",
-        help="write a model file too; with --test_input it is run and compared with the lowered module",
-    )  # fmt: skip
+    add_code_flags(made)
     made.add_argument(
         "--quant_input", action="store_true", help="the lowered network takes the integers or 16-bit floats of its chip"
     )
@@ -60,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("INT8 needs --calibration_table", fix="make one with run_calibration.py")
     if args.reconstruct and args.quantize != "INT8":
         raise InputError(f"--reconstruct is for INT8, not {args.quantize}", fix="leave it out")
-    if args.model and not args.model.endswith(".bmodel"):
-        raise InputError(f"'{args.model}' is no name of a model file", "--model", "end it in .bmodel")
+    check_code_flags(args)
     output = args.output or lowered_name(args)
     _step("tpuc-opt", *lowering_command(args, output))
     if args.test_input:
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         if _step(*comparison_command(args, _tensors_of(output), reference), allowed=(0, 1)):
             return 1
     if args.model:
-        _step("tpuc-opt", *codegen_command(args, output))
+        _step("tpuc-opt", *codegen_command(args, output), unheard=not args.model.endswith(".bmodel"))
         if args.test_input and _check_model_file(args, output):
             return 1
     print(f"wrote {output}" + (f" and {args.model}" if args.model else ""))
@@ -78,11 +81,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_model_file(args: argparse.Namespace, lowered: str) -> int:
-    """Run the model file and compare it with the lowered module, tensor by tensor; 1 where they differ."""
-    tensors = args.model.removesuffix(".bmodel") + "_bmodel_tensors.npz"
-    _run_model(args.model, args.test_input, tensors)
-    tolerance = MODEL_FILE_TOLERANCES.get(args.quantize, "1.0,1.0")
-    return _step("npz_tool.py", "compare", tensors, _tensors_of(lowered), "--tolerance", tolerance, allowed=(0, 1))
+    """Run what was made and compare it with the lowered module, tensor by tensor; 1 where they differ."""
+    if why := not_run(args):
+        print(f"{args.model} is not run here: {why}")
+        return 0
+    path = Path(args.model)
+    tensors = str(path.with_name(f"{path.stem}_{path.suffix[1:]}_tensors.npz"))
+    wanted = _tensors_of(lowered)
+    if keeps_outputs_alone(args):
+        wanted = lowered.removesuffix(".mlir") + "_outputs.npz"
+        _run_model(lowered, args.test_input, wanted, "outputs")
+    _run_model(args.model, args.test_input, tensors, "outputs" if keeps_outputs_alone(args) else "all")
+    return _step("npz_tool.py", "compare", tensors, wanted, "--tolerance", tolerance(args), allowed=(0, 1))
 
 
 def _tensors_of(lowered: str) -> str:
@@ -116,15 +126,6 @@ def lowering_command(args: argparse.Namespace, output: str) -> list[str]:
     return [*command, "--save-weight", "-o", output]
 
 
-def codegen_command(args: argparse.Namespace, lowered: str) -> list[str]:
-    """Return the arguments of tpuc-opt that make a model file of the lowered module."""
-    chip = f"chip={shlex.quote(args.chip)}" if args.chip.endswith(".toml") else ""
-    passes = [f"--{name}={chip}" if chip else f"--{name}" for name in NPU_PASSES]
-    codegen = " ".join(filter(None, (f"--codegen=model_file={shlex.quote(args.model)}", chip)))
-    final = args.model.removesuffix(".bmodel") + "_final.mlir"
-    return [lowered, *passes, "--save-weight", codegen, "-o", final]
-
-
 def comparison_command(args: argparse.Namespace, tensors: str, reference: str) -> list[str]:
     """Return the npz_tool.py command that compares with the TOP tensors."""
     command = ["npz_tool.py", "compare", tensors, reference, "--tolerance", args.tolerance or TOLERANCES[args.quantize]]
@@ -137,15 +138,20 @@ def _reference(args: argparse.Namespace) -> str:
     return reference
 
 
-def _run_model(model: str, tensors: str, output: str) -> None:
-    _step("model_runner.py", "--model", model, "--input", tensors, "--dump_all_tensors", "--output", output)
+def _run_model(model: str, tensors: str, output: str, wanted: str = "all") -> None:
+    every = ["--dump_all_tensors"] if wanted == "all" else []
+    _step("model_runner.py", "--model", model, "--input", tensors, *every, "--output", output)
 
 
-def _step(tool: str, *arguments: str, allowed: Sequence[int] = (0,)) -> int:
-    """Print and run one tool of the chain, from beside this one; a failure ends the chain with its exit code."""
-    print("+", shlex.join([tool, *arguments]), flush=True)
+def _step(tool: str, *arguments: str, allowed: Sequence[int] = (0,), unheard: bool = False) -> int:
+    """Print and run one tool of the chain, from beside this one; a failure ends the chain with its exit code.
+
+    What it prints is thrown away where it is `unheard`.
+    """
+    print("+", shlex.join([tool, *arguments]) + " > /dev/null" * unheard, flush=True)
     beside = Path(sys.argv[0]).resolve().parent / tool
-    code = subprocess.run([sys.executable, str(beside), *arguments], check=False).returncode
+    heard = subprocess.DEVNULL if unheard else None
+    code = subprocess.run([sys.executable, str(beside), *arguments], check=False, stdout=heard).returncode
     if code not in allowed:
         failure = StepError(f"{tool} ended with exit code {code}", fix="its own line above says why")
         failure.exit_code = code

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         description="Count how often a classifier is right on labelled photos or arrays.",
         epilog=EXAMPLES,
     )
-    tool.add_argument("--model", required=True, metavar="FILE", help="the model file: .onnx, .tflite, .mlir, .bmodel")
+    tool.add_argument("--model", required=True, metavar="FILE", help=".onnx, .tflite, .mlir, .bmodel or .so")
     tool.add_argument(
         "--dataset", required=True, metavar="PATH",
         help="folder with a folder a class, or with a val.txt (`file class` a line); such a list; or .npz with x and y",

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,23 @@ from stepdown.runtimes.mlir import as_input
 from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec, match_inputs
 
 _STORED: dict[str, Any] = {**DTYPES, "f16": np.dtype(np.float16), "bf16": np.dtype(np.uint16)}
+
+
+class ForeignLibrary(InputError):
+    """The library is for another processor than this one."""
+
+
+def why_foreign(path: str) -> str:
+    """Return why this processor cannot run a library; '' where it can.
+
+    Raises:
+        InputError: it is no library of a network.
+    """
+    try:
+        NativeRunner(path).close()
+    except ForeignLibrary as error:
+        return error.what
+    return ""
 
 
 class NativeRunner:
@@ -150,12 +168,28 @@ class _SdTensor(ctypes.Structure):
     )  # fmt: skip
 
 
+def _check_kind(library: str | Path, path: str) -> None:
+    """Check that a library is for the kind of processor that runs this program."""
+    made_for, here = _elf_machine(library), _elf_machine(sys.executable)
+    if made_for and here and made_for != here:
+        what = f"is code for another kind of processor (ELF's number {made_for}, here {here})"
+        raise ForeignLibrary(what, path, "run it there, or make one for this processor by chip=…")
+
+
+def _elf_machine(path: str | Path) -> int:
+    """Return the number of the kind of processor that a file is for; 0 where it is no ELF file."""
+    with open(path, "rb") as file:
+        begin = file.read(20)
+    return int.from_bytes(begin[18:20], "little") if begin[:4] == b"\x7fELF" and len(begin) == 20 else 0
+
+
 class _Library:
     """The functions of stepdown.h in a library; the loader knows a path once, so that each is opened as a copy."""
 
     def __init__(self, path: str, threads: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             copy = shutil.copyfile(path, Path(folder) / "network.so")
+            _check_kind(copy, path)
             try:
                 self._functions = ctypes.CDLL(str(copy))
                 self._functions.sd_missing.restype = ctypes.c_char_p
@@ -168,7 +202,7 @@ class _Library:
         self.metadata: dict[str, Any] = json.loads(text)
         if missing := self._functions.sd_missing():
             made_for, fix = self.metadata["processor"], "name this one (or an older one) by processor=… of --codegen"
-            raise InputError(f"is code for {made_for}, and this processor has no {missing.decode()}", path, fix)
+            raise ForeignLibrary(f"is code for {made_for}, and this processor has no {missing.decode()}", path, fix)
         count = ctypes.c_size_t()
         table = self._functions.sd_tensors(ctypes.byref(count))
         self._bytes = [table[i].bytes for i in range(count.value)]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stepdown.cli.model_deploy import codegen_command, lowering_command, parser, run
+from stepdown.cli.deploy_files import codegen_command
+from stepdown.cli.model_deploy import lowering_command, parser, run
 from stepdown.errors import InputError
 
 ARGUMENTS = ["--mlir", "n.mlir", "--quantize", "F16", "--chip"]
@@ -35,5 +36,5 @@ def test_types_of_inputs_and_outputs_follow_the_lowering(flags: list[str], asked
 
 
 def test_a_model_file_ends_in_bmodel() -> None:
-    with pytest.raises(InputError, match=r"'n\.onnx' is no name of a model file"):
+    with pytest.raises(InputError, match=r"'n\.onnx' is no name of what is made for chip bm1684x"):
         run(parser().parse_args([*ARGUMENTS, "bm1684x", "--model", "n.onnx"]))

@@ -1,0 +1,93 @@
+"""What model_deploy.py makes of a lowered module: a model file of an NPU, or code for a CPU."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from stepdown.errors import InputError
+
+NPU_PASSES = ("weight-reorder", "subnet-divide", "layer-group", "address-assign")
+ENDINGS = {"npu": (".bmodel",), "cpu": (".so", ".o"), "c": (".so", ".c")}
+"""By kind of chip, what the name of the file may end in; the last one of a CPU is a bundle."""
+_SAME = "1.0,1.0"
+TOLERANCES = {
+    ".bmodel": {"F32": "0.9999,0.9999"},
+    ".so": {"F32": "0.9999,0.9999", "F16": "0.9999,0.999", "BF16": "0.9999,0.999"},
+}
+"""What a file must reach against the lowered module where it need not have the same bytes (docs/native.md, Bits)."""
+
+
+def add_code_flags(tool: argparse.ArgumentParser) -> None:
+    """Add what says which file is made of the lowered module."""
+    tool.add_argument(
+        "--model", default="", metavar="FILE",
+        help="make what runs on the chip too: X.bmodel for an NPU; for a CPU X.so, a library, or X.o (chip c: X.c), a "
+        "bundle; with --test_input it is run, where this computer can, and compared with the lowered module",
+    )  # fmt: skip
+    tool.add_argument(
+        "--processor", default="", metavar="NAME",
+        help="of a CPU, as -mcpu of a compiler; chip x86_64: x86-64-v3, which has AVX2, if none is named (x86-64 runs "
+        "on all, cascadelake has VNNI)",
+    )  # fmt: skip
+    tool.add_argument("--features", default="", metavar="+A,-B", help="of a CPU, beside those of the processor")
+    tool.add_argument(
+        "--keep_tensors", action="store_true", help="code for a CPU keeps all tensors (debug=true of --codegen)"
+    )
+
+
+def check_code_flags(args: argparse.Namespace) -> None:
+    """Check the name of the file and its flags against the chip.
+
+    Raises:
+        InputError: they do not fit, or there is no such chip.
+    """
+    from stepdown.chips import load_chip
+
+    chip = load_chip(args.chip)
+    for flag in ("processor", "features", "keep_tensors"):
+        if getattr(args, flag) and (chip.kind == "npu" or not args.model):
+            what = f"chip {chip.name} is none" if chip.kind == "npu" else "no --model asks for it"
+            raise InputError(f"is for code of a CPU, and {what}", f"--{flag}", "leave it out")
+    if args.model and not args.model.endswith(ENDINGS[chip.kind]):
+        fix = f"end it in {' or '.join(ENDINGS[chip.kind])}"
+        raise InputError(f"'{args.model}' is no name of what is made for chip {chip.name}", "--model", fix)
+
+
+def codegen_command(args: argparse.Namespace, lowered: str) -> list[str]:
+    """Return the arguments of tpuc-opt that make the file of the lowered module."""
+    return _npu_command(args, lowered) if args.model.endswith(".bmodel") else _cpu_command(args, lowered)
+
+
+def _npu_command(args: argparse.Namespace, lowered: str) -> list[str]:
+    chip = f"chip={shlex.quote(args.chip)}" if args.chip.endswith(".toml") else ""
+    passes = [f"--{name}={chip}" if chip else f"--{name}" for name in NPU_PASSES]
+    codegen = " ".join(filter(None, (f"--codegen=model_file={shlex.quote(args.model)}", chip)))
+    return [lowered, *passes, "--save-weight", codegen, "-o", args.model.removesuffix(".bmodel") + "_final.mlir"]
+
+
+def _cpu_command(args: argparse.Namespace, lowered: str) -> list[str]:
+    given = {"chip": args.chip, "processor": args.processor, "features": args.features}
+    options = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
+    options += ["debug=true"] if args.keep_tensors else []
+    return [lowered, " ".join([f"--codegen=model_file={shlex.quote(args.model)}", *options])]
+
+
+def tolerance(args: argparse.Namespace) -> str:
+    """Return what the file must reach against the lowered module."""
+    return TOLERANCES.get(Path(args.model).suffix, {}).get(args.quantize, _SAME)
+
+
+def keeps_outputs_alone(args: argparse.Namespace) -> bool:
+    """Whether the file has no tensors to compare but the network's outputs."""
+    return args.model.endswith(".so") and not args.keep_tensors
+
+
+def not_run(args: argparse.Namespace) -> str:
+    """Return why this computer does not run the file, '' where it does."""
+    if args.model.endswith((".o", ".c")):
+        return "a bundle runs in a C program (docs/native.md, Bundles)"
+    if args.model.endswith(".so"):
+        from stepdown.runtimes.native import why_foreign
+
+        return why_foreign(args.model)
+    return ""
