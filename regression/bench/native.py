@@ -1,12 +1,13 @@
 """Networks as machine code beside the best of other engines, in one process, turn by turn.
 
     python regression/bench/native.py [--models DIR] [--work DIR] [--networks A,B] [--modes A,B] [--threads 1,2]
-                                      [--seconds S] [--prepare] [--check]
+                                      [--seconds S] [--prepare | --calls] [--check]
 
 For each network, mode and number of threads: the median and the least time of each engine, and the best peer's median
 divided by ours (above 1: ours is faster); for each mode and number of threads the geometric mean of that, with the
 network where it is least. `--check` ends with exit code 1 where a mean is below 1.0 or a network below 0.9. Before all,
-what the processor can do at most by its own instructions. `--prepare` makes all files and measures nothing.
+what the processor can do at most by its own instructions. `--prepare` makes all files and measures nothing; `--calls`
+prints instead where our time goes, by kind of kernel, on one thread.
 
 Peers are `requirements/bench.txt` (`bash build.sh --bench`); for ncnn also `pip install --no-deps pnnx`. What is not
 installed, or cannot run a network, is left out by name. `native_peers.py` says what is counted of each. An engine that
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from native_calls import calls_text, spent
 from native_networks import NETWORKS, REGRESSION, LeftOut, Networks
 from native_peaks import peaks
 from native_peers import OURS, Engine, engines
@@ -131,7 +133,7 @@ def _summed(rows: list[Row], mode: str, threads: int) -> bool:
     return met
 
 
-def prepare(networks: Networks, names: list[str], modes: list[str]) -> None:
+def prepare(networks: Networks, names: list[str], modes: list[str]) -> int:
     """Make the files of all engines."""
     for name in names:
         for mode in modes:
@@ -139,6 +141,15 @@ def prepare(networks: Networks, names: list[str], modes: list[str]) -> None:
             engines(networks, name, mode, 1)
             size, seconds = path.stat().st_size / 1e6, path.with_suffix(".seconds").read_text()
             print(f"{name} {mode}: {size:.2f} MB, made in {seconds} s", flush=True)
+    return 0
+
+
+def calls(networks: Networks, names: list[str], modes: list[str], folder: Path) -> int:
+    """Print where our time goes."""
+    for name in names:
+        for mode in modes:
+            print(calls_text(name, mode, spent(networks, name, mode, folder / f"{name}_{mode}")), flush=True)
+    return 0
 
 
 def _words(text: str, known: tuple[str, ...], parser: argparse.ArgumentParser) -> list[str]:
@@ -159,14 +170,16 @@ def main() -> int:
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each engine is timed")
     parser.add_argument("--prepare", action="store_true", help="make the files and stop")
+    parser.add_argument("--calls", action="store_true", help="print where our time goes, and stop")
     parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
     args = parser.parse_args()
     names, modes = _words(args.networks, tuple(NETWORKS), parser), _words(args.modes, MODES, parser)
     with tempfile.TemporaryDirectory() as folder:
         networks = Networks(args.models, args.work or Path(folder))
         if args.prepare:
-            prepare(networks, names, modes)
-            return 0
+            return prepare(networks, names, modes)
+        if args.calls:
+            return calls(networks, names, modes, Path(folder))
         for name, (mode, rate) in peaks(args.work or Path(folder)).items():
             print(f"at most {rate:.0f} GOP/s in {mode}, one thread: {name}")
         met = [

@@ -125,13 +125,17 @@ class Networks:
         with redirect_stdout(StringIO()):
             model_transform.run(model_transform.parser().parse_args(words))
 
-    def _write_library(self, name: str, mode: str, path: Path) -> None:
+    def code(self, name: str, mode: str, each_apart: bool = False) -> Code:
+        """Return our code for this computer."""
         program = self.top(name)
         if mode == "INT8":
             calibrate(program, inputs(program))
         ConvertTopToTpu(mode=mode, chip=CHIP).run(program)
+        return Code(program, machine_of(load_chip(CHIP), processor()), "net", each_apart=each_apart)
+
+    def _write_library(self, name: str, mode: str, path: Path) -> None:
         start = time.perf_counter()
-        write_library(Code(program, machine_of(load_chip(CHIP), processor()), "net"), path)
+        write_library(self.code(name, mode), path)
         path.with_suffix(".seconds").write_text(f"{time.perf_counter() - start:.1f}")
 
 

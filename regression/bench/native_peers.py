@@ -149,11 +149,9 @@ def tvm(networks: Networks, name: str, mode: str, threads: int) -> Engine:
     if threads > 1:
         raise LeftOut("its default code is serial")
     import tvm as engine
-    from tvm.relax.frontend.onnx import from_onnx
 
-    module = from_onnx(onnx.load(networks.onnx(name)), keep_params_in_input=False)
-    compiled = engine.compile(module, engine.target.Target({"kind": "llvm", "mcpu": processor()}))
-    main = engine.relax.VirtualMachine(compiled, engine.cpu())["main"]
+    path = networks.kept(f"{name}_tvm.so", lambda path: _compile(networks.onnx(name), path))
+    main = engine.relax.VirtualMachine(engine.runtime.load_module(str(path)), engine.cpu())["main"]
     (given,) = given_of(networks.onnx(name)).values()
     tensor = engine.runtime.tensor(given)
     held: list[Any] = [None]
@@ -162,6 +160,16 @@ def tvm(networks: Networks, name: str, mode: str, threads: int) -> Engine:
         held[0] = main(tensor)
 
     return Engine("TVM's default", timed(call), lambda: held[0].numpy())
+
+
+def _compile(model: Path, target: Path) -> None:
+    """Let TVM compile an ONNX file by its default pipeline."""
+    import tvm as engine
+    from tvm.relax.frontend.onnx import from_onnx
+
+    module = from_onnx(onnx.load(model), keep_params_in_input=False)
+    made = engine.compile(module, engine.target.Target({"kind": "llvm", "mcpu": processor()}))
+    made.export_library(str(target))
 
 
 PEERS = {"onnxruntime": onnxruntime, "LiteRT": litert, "OpenVINO": openvino, "ncnn": ncnn, "TVM's default": tvm}

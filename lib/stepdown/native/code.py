@@ -42,22 +42,24 @@ class Code:
     """The code of a program for a machine; with `keep_all`, no tensor takes the place of another.
 
     A bundle has its network's name as the name of the function that runs it, and one memory for all tensors. The
-    function of a library runs a part of one step of the network, so that several threads can share them.
+    function of a library runs a part of one step of the network, so that several threads can share them; with
+    `each_apart` every call is a step, so that calls can be timed (see `clock`).
 
     Raises:
         UnsupportedModel: ops have no code; names them all.
     """
 
     def __init__(
-        self, program: Program, machine: Machine, name: str, keep_all: bool = False, bundle: bool = False
-    ) -> None:
+        self, program: Program, machine: Machine, name: str, keep_all: bool = False, bundle: bool = False,
+        each_apart: bool = False,
+    ) -> None:  # fmt: skip
         self.program, self.machine, self.name = program, replace(machine, shares=not bundle), name
         self.entry = name if bundle else f"{name}_{_RUN}"
         self._inner = ("input", "output", "inner") if bundle else ("inner",)
         """Which places share the memory that is planned."""
         self._memory = INPUTS if bundle else ACTIVATIONS
         self.network: Network = network_of(program, self.machine)
-        self._keep_all = keep_all
+        self._keep_all, self._each_apart = keep_all, each_apart
         self._constants: dict[bytes, int] = {}
         self._blob: list[bytes] = []
         self._blob_size = 0
@@ -100,6 +102,8 @@ class Code:
     @cached_property
     def steps(self) -> list[Step]:
         """What the threads of a library do one after the other."""
+        if self._each_apart:
+            return [Step((number,), units) for number, units in enumerate(self._units)]
         return steps_of(self.network.calls, self._units)
 
     def _steps(self) -> dict[Place, tuple[int, int]]:

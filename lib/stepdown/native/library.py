@@ -28,7 +28,7 @@ def write_library(code: Code, path: Path, debug: bool = False) -> None:
     ports = ports_of(code, debug)
     with tempfile.TemporaryDirectory() as folder, atomic_path(path) as target:
         work = Path(folder)
-        sources = [RUNTIME / "library.c", RUNTIME / "threads.c", *_compiled(code, work)]
+        sources = [RUNTIME / "library.c", RUNTIME / "threads.c", *compiled(code, work)]
         (work / "weights.bin").write_bytes(code.weights)
         (work / "network.inc").write_text(_network_part(code, ports, work / "weights.bin"))
         shared_library(sources, Path(target), code.machine.triple, [work, RUNTIME])
@@ -36,7 +36,8 @@ def write_library(code: Code, path: Path, debug: bool = False) -> None:
     shutil.copyfile(RUNTIME / "stepdown.h", header)
 
 
-def _compiled(code: Code, folder: Path) -> list[Path]:
+def compiled(code: Code, folder: Path) -> list[Path]:
+    """Write the code into a folder: an object a part, or C; return what was written."""
     if code.machine.is_c:
         source = folder / f"{code.name}.c"
         source.write_text(c_source({n: f for part in code.parts.values() for n, f in part.items()}, code.machine))
