@@ -24,7 +24,7 @@ _NEVER = 1e9
 
 
 def timed_library(code: "Code", folder: Path) -> Path:
-    """Write code whose calls are apart as a library that can be timed, with its weights beside it, into a folder of its own.
+    """Write code whose calls are apart into a folder of its own: a library that can be timed, and its weights.
 
     Raises:
         ResourceError: the C compiler fails.

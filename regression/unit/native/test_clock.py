@@ -15,7 +15,7 @@ MACHINE = list(machines().values())[-1]
 
 
 def test_every_call_has_a_time(tmp_path: Path) -> None:
-    code = Code(lowered(mnist(), "INT8"), MACHINE, "net", ticks=True)
+    code = Code(lowered(mnist(), "INT8"), MACHINE, "net", each_apart=True)
     calls, folder = len(code.network.calls), timed_library(code, tmp_path / "timed")
     first, second = call_seconds([folder, folder], [calls, calls], rounds=2, limit_s=60)
     assert len(first) == len(second) == calls
