@@ -54,6 +54,11 @@ class NativeRunner:
         self._outputs = [self._output(n, native) for n, t in self._described.items() if t["role"] == "output"]
 
     @property
+    def described(self) -> dict[str, Any]:
+        """What the library says of itself: its JSON."""
+        return self._library.metadata
+
+    @property
     def preprocessing(self) -> dict[str, dict[str, Any]]:
         """By input name, the preprocessing stored in the library."""
         return dict(self._library.metadata["preprocessing"])
@@ -88,6 +93,10 @@ class NativeRunner:
         self._library.run()
         names = list(self._described) if wanted == "all" else self._outputs
         return {name: self._dumped(name) for name in names}
+
+    def again(self) -> None:
+        """Run once more on the last inputs: the call of the C interface alone."""
+        self._library.run()
 
     def close(self) -> None:
         """Give the memory of the model back."""
@@ -198,7 +207,7 @@ class _Library:
                 self._functions.sd_tensors.restype = ctypes.POINTER(_SdTensor)
                 text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(self._functions, "stepdown_metadata")))
             except (OSError, AttributeError, ValueError) as error:
-                raise InputError(f"is no library of a network for this processor ({error})", path) from None
+                raise ForeignLibrary(f"is no library of a network for this processor ({error})", path) from None
         self.metadata: dict[str, Any] = json.loads(text)
         if missing := self._functions.sd_missing():
             made_for, fix = self.metadata["processor"], "name this one (or an older one) by processor=… of --codegen"

@@ -1,0 +1,200 @@
+"""What is to be measured: networks, rows of settings, and how a list of them is read from a TOML or CSV file."""
+
+import csv
+import itertools
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from stepdown.errors import InputError
+from stepdown.files.npz import closest
+
+ENGINES = ("stepdown", "onnxruntime", "litert", "tvm-relax")
+MODES = ("F32", "F16", "BF16", "INT8", "INT8_ASYM")
+OURS = ENGINES[0]
+_FILES = ("mlir", "table", "source", "quantised")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and its files.
+
+    `mlir` is the TOP module, or one that is quantised already, with the preprocessing in it; `table` the calibration
+    table that INT8 needs; `source` the float model for other engines (.onnx, .tflite), `quantised` their INT8 model:
+    each one file, or several by commas, one a kind.
+    """
+
+    name: str
+    mlir: str
+    table: str = ""
+    source: str = ""
+    quantised: str = ""
+
+    def file(self, mode: str, suffix: str) -> str:
+        """Return the model for another engine; raises InputError where there is none."""
+        kind = "quantised" if mode.startswith("INT8") else "source"
+        for path in getattr(self, kind).split(","):
+            if path.endswith(suffix):
+                return path
+        raise InputError(f"no {kind} model {suffix} is given for {mode}", self.name, f'{kind} = "X{suffix}"')
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to run a network; chip, processor, features, layout and level are for our engine alone."""
+
+    model: str
+    engine: str = OURS
+    mode: str = "F32"
+    chip: str = "x86_64"
+    processor: str = ""
+    features: str = ""
+    layout: str = ""
+    level: int = 3
+    threads: int = 1
+
+    @property
+    def title(self) -> str:
+        """The row in words, without what another engine does not have."""
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        if self.engine != OURS:
+            return f"{self.model}, {self.engine}, {self.mode}, {threads}"
+        target = " ".join(filter(None, (self.chip, self.processor, self.features)))
+        layout = f", {self.layout}" if self.layout else ""
+        return f"{self.model}, {self.engine}, {self.mode}, {target}, level {self.level}{layout}, {threads}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How rows are measured: warm-up and timed runs, at most so many seconds of them, and on which samples."""
+
+    runs: int = 50
+    warmup: int = 5
+    seconds: float = 20.0
+    dataset: str = ""
+    count: int = 0
+    label_offset: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows, each once, the networks that they name, and the settings."""
+
+    rows: tuple[Row, ...]
+    subjects: Mapping[str, Subject]
+    settings: Settings = field(default_factory=Settings)
+
+
+def read_plan(path: Path, settings: Settings) -> Plan:
+    """Return the plan that a file holds; `settings` are those that it does not name.
+
+    Raises:
+        InputError: no such file, or something in it that there is not.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", str(path)) from None
+    return _from_csv(text, path, settings) if path.suffix == ".csv" else _from_toml(text, path, settings)
+
+
+def multiplied(named: Mapping[str, Sequence[Any]]) -> list[Row]:
+    """Return a row for each combination of the values named; engines other than ours have no settings of code."""
+    made = (Row(**dict(zip(named, values, strict=True))) for values in itertools.product(*named.values()))
+    return list(dict.fromkeys(map(_plain, made)))
+
+
+def checked(rows: Iterable[Row], subjects: Mapping[str, Subject], where: str) -> tuple[Row, ...]:
+    """Return the rows, each once; raises InputError for one that says what there is not."""
+    kept = tuple(dict.fromkeys(map(_plain, rows)))
+    if not kept:
+        raise InputError("lists no experiment", where)
+    for row in kept:
+        for name, choices in (("model", tuple(subjects)), ("engine", ENGINES), ("mode", MODES)):
+            if getattr(row, name) not in choices:
+                raise InputError(
+                    f"there is no {name} '{getattr(row, name)}'", where, closest(getattr(row, name), list(choices))
+                )
+        if row.threads < 1:
+            raise InputError(f"{row.threads} threads", where, "threads = 1 or more")
+        _check_effort(row)
+    return kept
+
+
+def _check_effort(row: Row) -> None:
+    from stepdown.native.effort import effort_of
+
+    effort_of(row.level, row.layout)
+
+
+def _plain(row: Row) -> Row:
+    """Return a row of another engine without what only ours has."""
+    return row if row.engine == OURS else Row(row.model, row.engine, row.mode, threads=row.threads)
+
+
+def _from_toml(text: str, path: Path, settings: Settings) -> Plan:
+    try:
+        known = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"is no TOML ({error})", str(path)) from None
+    _check_names(known, ("settings", "model", "experiment"), str(path))
+    subjects = {name: _subject(name, files, path) for name, files in known.get("model", {}).items()}
+    rows = [row for table in known.get("experiment", []) for row in multiplied(_lists(table, path))]
+    asked = known.get("settings", {})
+    _check_names(asked, [f.name for f in fields(Settings)], f"{path} [settings]")
+    if "dataset" in asked:
+        asked["dataset"] = _beside(path, asked["dataset"])
+    return Plan(checked(rows, subjects, str(path)), subjects, replace(settings, **asked))
+
+
+def _lists(table: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
+    kinds = {f.name: type(f.default) if f.name != "model" else str for f in fields(Row)}
+    _check_names(table, list(kinds), f"{path} [[experiment]]")
+    named = {name: value if isinstance(value, list) else [value] for name, value in table.items()}
+    for name, values in named.items():
+        if not all(type(value) is kinds[name] for value in values) or not values:
+            raise InputError(f"{name} = {table[name]!r} is not of {kinds[name].__name__}", str(path))
+    return {"model": [], **named}
+
+
+def _subject(name: str, files: Any, path: Path) -> Subject:
+    if not isinstance(files, dict) or "mlir" not in files:
+        raise InputError(f"[model.{name}] names no module", str(path), 'give mlir = "X.mlir"')
+    _check_names(files, _FILES, f"{path} [model.{name}]")
+    return Subject(name, **{kind: _beside(path, given) for kind, given in files.items()})
+
+
+def _from_csv(text: str, path: Path, settings: Settings) -> Plan:
+    table = list(csv.DictReader(text.splitlines()))
+    names = [f.name for f in fields(Row)]
+    _check_names(table[0] if table else {}, ["model", *names, *_FILES], str(path))
+    subjects, rows = {}, []
+    for line, each in enumerate(table, 2):
+        given = {k: v.strip() for k, v in each.items() if k and v and v.strip()}
+        if "mlir" not in given:
+            raise InputError("names no module in the column mlir", f"{path}:{line}")
+        files = {kind: _beside(path, given.pop(kind)) for kind in _FILES if kind in given}
+        name = given.setdefault("model", Path(files["mlir"]).stem)
+        subjects[name] = Subject(name, **files)
+        numbers = {k: _number(v, f"{path}:{line}") for k, v in given.items() if k in ("level", "threads")}
+        rows.append(Row(**{**given, **numbers}))  # type: ignore[arg-type]
+    return Plan(checked(rows, subjects, str(path)), subjects, settings)
+
+
+def _number(text: str, where: str) -> int:
+    if not text.isdigit():
+        raise InputError(f"'{text}' is no number", where)
+    return int(text)
+
+
+def _beside(path: Path, given: str) -> str:
+    """Return paths, by commas, as seen from the folder of the file that names them."""
+    return ",".join(str(path.parent / part.strip()) for part in given.split(","))
+
+
+def _check_names(given: Iterable[str], known: Sequence[str], where: str) -> None:
+    for name in given:
+        if name not in known:
+            raise InputError(f"there is no '{name}'", where, closest(str(name), list(known)))
