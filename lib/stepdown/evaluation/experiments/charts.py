@@ -42,7 +42,7 @@ class Chart:
         height = _HEAD + len(self.bars) * _ROW
         canvas = Canvas(left + _PLOT + _NUMBER, height + _FOOT)
         canvas.text(_MARGIN, 26, self.heading, INK, 16)
-        canvas.text(_MARGIN, 46, self.legend + (", logarithmic" if self._logarithmic else ""), SOFT, _SMALL)
+        canvas.text(_MARGIN, 46, self.legend + ("; logarithmic" if self._logarithmic else ""), SOFT, _SMALL)
         low, high = self._span()
         for value in self._ticks(low, high):
             x = left + self._share(value, low, high) * _PLOT

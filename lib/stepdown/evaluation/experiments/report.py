@@ -104,9 +104,9 @@ def notes_of(results: Sequence[Result]) -> Iterator[tuple[list[str], list[str]]]
 
 def _note_lines(result: Result) -> list[str]:
     notes = result.found["notes"]
-    moved = sum(r["bytes"] for r in notes["reorders"])
-    lines = [f"layout {notes['effort']['layout']}: {len(notes['reorders'])} reorders, {moved:,} bytes"]
-    lines += [f"'{r['tensor']}' from {r['before']} to {r['after']}, {r['bytes']:,} bytes" for r in notes["reorders"]]
+    reorders, layout = notes["reorders"], notes["effort"]["layout"]
+    lines = [f"layout {layout}: {len(reorders)} tensors reordered, {sum(r['bytes'] for r in reorders):,} bytes"]
+    lines += [f"'{r['tensor']}' from {r['before']} to {r['after']}, {r['bytes']:,} bytes" for r in reorders]
     ops = Counter((f["op"], f["order"]) for f in notes["fallbacks"])
     lines += [f"{n} × {op} without code in this layout: in {order}" for (op, order), n in ops.items()]
     rest = len(lines) - _MOST_NOTES
