@@ -25,7 +25,10 @@ from stepdown.files.atomic import write_text
 
 _PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "apache-tvm")
 _MOST_NOTES = 8
-_STYLE = "td:first-child, td:last-child { min-width: 0; white-space: nowrap; } h2 { margin-top: 28px; } figure { margin: 0 0 20px; }"
+_STYLE = """
+td:first-child, td:last-child { min-width: 0; white-space: nowrap; }
+h2 { margin-top: 28px; } figure { margin: 0 0 20px; }
+"""
 
 
 @dataclass(frozen=True)
