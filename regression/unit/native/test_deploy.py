@@ -48,7 +48,7 @@ def test_a_library_of_outputs_alone_is_compared_and_counts_what_the_module_count
         ended = run("model_eval_imagenet.py", *asked, cwd=folder)
         assert ended.returncode == 0, ended.stderr
         found.append(json.loads((folder / f"{model}.json").read_text())["figures"])
-    assert found[0] == found[1] and found[0]["top1"] > 0.8
+    assert found[0] == found[1] and found[0]["top1"]["hits"] > 15
 
 
 def test_what_this_computer_cannot_run_is_made_and_said(folder: Path) -> None:
