@@ -80,6 +80,11 @@ class Machine:
         return self.register_bytes // 4
 
     @property
+    def registers(self) -> int:
+        """How many vector registers there are."""
+        return 32 if self._known & {"avx512bw", "neon", "v"} else 16
+
+    @property
     def dot(self) -> str:
         """How products of integers are summed: `plain`, or the kind of instruction that does it (see `dots`)."""
         if not self.effort.blocks_registers:

@@ -114,12 +114,16 @@ def tensor_of(value: SSAValue, order: Order) -> Tensor:
 _KERNELS: dict[str, list[type[Kernel]]] = {}
 
 
-def kernel(*names: str) -> Callable[[K], K]:
-    """Make a class a kernel of the ops so named; of several for one op the first that does not refuse is taken."""
+def kernel(*names: str, first: bool = False) -> Callable[[K], K]:
+    """Make a class a kernel of the ops so named; of several for one op the first that does not refuse is taken.
+
+    One that is better than others where it does not refuse is asked `first`.
+    """
 
     def register(cls: K) -> K:
         for name in names:
-            _KERNELS.setdefault(name, []).append(cls)
+            known = _KERNELS.setdefault(name, [])
+            known.insert(0 if first else len(known), cls)
         return cls
 
     return register
