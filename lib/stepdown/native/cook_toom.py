@@ -2,9 +2,9 @@
 
     y = Aᵀ [(G g) ⊙ (Bᵀ d)]        of d[m + r − 1], g[r]; in two dimensions  Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A
 
-By Cook and Toom: a product of polynomials is known from its values at m + r − 1 points, one of them ∞; transposed, that is
-a filter. With the points below these are the matrices of Lavin and Gray, "Fast Algorithms for Convolutional Neural
-Networks", arXiv:1509.09308, section 4, but for factors of rows. Pairs of points ±a share half of their work.
+By Cook and Toom: a product of polynomials is known from its values at m + r − 1 points, one of them ∞; transposed,
+that is a filter. With the points below these are the matrices of Lavin and Gray, "Fast Algorithms for Convolutional
+Neural Networks", arXiv:1509.09308, section 4, but for factors of rows. Pairs of points ±a share half of their work.
 """
 
 from collections.abc import Iterable

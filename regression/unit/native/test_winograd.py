@@ -23,9 +23,9 @@ MACHINES = machines()
 RNG = np.random.default_rng(5)
 UNIT = 2.0**-24
 SHAPES = {
-    "F(4), two blocks, rests down and across": ((1, 70, 9, 7), 40, (1, 1, 1, 1), 4),
-    "F(4), two images, padding on one side": ((2, 24, 8, 11), 19, (0, 1, 2, 0), 4),
-    "F(2), no padding": ((1, 24, 4, 6), 64, (0, 0, 0, 0), 2),
+    "F(4), two blocks, rests down and across": ((1, 70, 15, 11), 20, (1, 1, 1, 1), 4),
+    "F(4), two images, padding on one side": ((2, 24, 16, 11), 19, (0, 1, 2, 0), 4),
+    "F(2), no padding": ((1, 96, 8, 8), 64, (0, 0, 0, 0), 2),
 }
 """Input, output channels, padding, and the results of a tile."""
 

@@ -24,8 +24,9 @@ from stepdown.native.kernels.image import Cut, cuts
 from stepdown.native.kernels.tiling import Tiling
 from stepdown.native.tir import Expr, Function, const
 
-_GAIN = 0.8
-"""Of the cost of a plain convolution; what costs more is not worth less exact sums."""
+_GAIN, _LEEWAY = 0.8, 1.15
+"""Of the cost of a plain convolution, and of the least cost: what costs more is not worth less exact sums, and smaller
+tiles, whose sums are more exact, may cost a little more."""
 
 
 class WinogradCode(OverWindows, Mac):
@@ -39,7 +40,8 @@ class WinogradCode(OverWindows, Mac):
             raise self.refuse("is no convolution of 3 × 3 with memory beside it")
         lanes = self.dot.lanes
         found = [Tiling(image, MinimalFilter(m), lanes, self.machine.registers) for m in POINTS]
-        self.tiling = min(found, key=Tiling.cost)
+        least = min(each.cost() for each in found)
+        self.tiling = next(each for each in found if each.cost() <= _LEEWAY * least)
         direct = TAPS**2 * image.out_height * image.out_width * image.channels * self.tiling.vectors
         if self.tiling.cost() > _GAIN * direct:
             raise self.refuse("takes longer by tiles")
