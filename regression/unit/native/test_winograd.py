@@ -12,11 +12,14 @@ from targets import lowering
 
 from stepdown.dialects.program import Program
 from stepdown.formats.onnx.importer import import_model
+from stepdown.native import steps
 from stepdown.native.cook_toom import POINTS, TAPS, Matrix, MinimalFilter
 from stepdown.native.kernels.conv import FloatConvolution, Mac
 from stepdown.native.kernels.winograd import Winograd
 from stepdown.native.machine import Machine
 from stepdown.native.network import network_of
+from stepdown.runtimes.native import NativeRunner
+from stepdown.runtimes.runner import RunnerOptions
 from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINES = machines()
@@ -115,6 +118,22 @@ def test_sums_are_within_their_bound(case, machine, tmp_path: Path) -> None:
     apart = np.abs(got - wanted)
     assert (apart <= limit).all()
     assert apart.max() < 2e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_threads_make_the_same_bytes(case, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(steps, "_LEAST_US", 0.0)
+    monkeypatch.setattr(steps, "_GRAIN_US", 1.0)
+    shape, out, pads, _ = SHAPES[case]
+    program, *_ = convolution(shape, out, pads)
+    given = {"x": RNG.normal(size=shape).astype(np.float32)}
+    with_one = compiled(program, MACHINES["x86-64-v3"], tmp_path, debug=False)
+    for threads in (2, 3):
+        runner = NativeRunner(tmp_path / "net.so", RunnerOptions(threads=threads))
+        for name, made in runner.run(given).items():
+            np.testing.assert_array_equal(made, with_one.run(given)[name])
+        runner.close()
+    with_one.close()
 
 
 def test_few_channels_and_other_windows_are_summed_as_they_are() -> None:

@@ -9,7 +9,7 @@ from stepdown.native.kernels.image import Cut, Image, cuts, last_apart
 
 _SPACE = 16
 """Elements between planes, so that the same elements of all do not meet in one set of a cache."""
-_OPERANDS, _DEPTH, _BLOCK = 1 << 17, 64, 32
+_OPERANDS, _DEPTH, _BLOCK = 1 << 18, 64, 32
 """Elements of operands at a time where the image has so few columns; input and output channels of a block."""
 _LATENCY = 4.0
 """Cycles from a multiply-add to the next one on the same sum."""

@@ -17,20 +17,26 @@ import numpy as np
 
 from stepdown.native.constant_products import product
 from stepdown.native.cook_toom import POINTS, TAPS, Matrix, MinimalFilter
+from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, Mac, OverWindows
-from stepdown.native.kernels.image import Cut, cuts
+from stepdown.native.kernels.image import Cut, counted, cuts, rounds
 from stepdown.native.kernels.tiling import Tiling
-from stepdown.native.tir import Expr, Function, const
+from stepdown.native.tir import Expr, Function, const, largest, smallest, tirx
 
 _GAIN, _LEEWAY = 0.8, 1.15
 """Of the cost of a plain convolution, and of the least cost: what costs more is not worth less exact sums, and smaller
 tiles, whose sums are more exact, may cost a little more."""
 
+_MOST_PARTS = 4
+"""Into how many the blocks are shared by threads: each part transforms all operands."""
+
 
 class WinogradCode(OverWindows, Mac):
     """A convolution of 3 × 3; a subclass says of which numbers."""
+
+    levels = FROM_FUSIONS
 
     def prepare(self) -> None:
         """Choose the size of the tiles; refuse what is not 3 × 3 without stride, or is as fast without."""
@@ -87,19 +93,32 @@ class WinogradCode(OverWindows, Mac):
     # --- code
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
-        """Write the loops over images, rows of tiles, and blocks of output channels."""
-        down, _ = self.tiling.tiles
+        """Write the loops over images, rows of tiles, and blocks of output channels.
+
+        Threads share the rows; where all are done at a time they share the blocks, and each transforms the operands.
+        """
+        parts = cuts(self.tiling.tiles[0], self.tiling.rows)
+        by_rows = len(parts) > 1 or parts[0].count > 1 or not self.machine.shares
         with f.loop(self.over.batch) as batch:
-            for part in cuts(down, self.tiling.rows):
-                with f.loop(part.count) as i:
-                    first = f.let(part.first + i * part.width)
+            for before, part in counted(parts):
+                with rounds(f, part.count, before, parts, by_rows) as i:
+                    at = batch, f.let(part.first + i * part.width)
                     with f.loop(part.width) as row:
-                        self._operands(f, inputs[0], constants["scratch"], (batch, first + row), row)
-                    for block in self.tiling.blocks:
-                        with f.loop(block.count) as j:
-                            vector = f.let(block.first + j * block.width)
-                            self._sums(f, constants, vector, block.width, part.width * self.tiling.tiles[1])
-                            self._results(f, results[0], constants, (batch, first), part.width, vector, block)
+                        self._operands(f, inputs[0], constants["scratch"], (batch, at[1] + row), row)
+                    self._blocks(f, results[0], constants, at, part.width, not by_rows)
+
+    def _blocks(self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr], rows: int, shared: bool) -> None:
+        """Sum and store block after block of output channels, of some rows of tiles from (image, row) on."""
+        blocks = self.tiling.blocks
+        count = sum(block.count for block in blocks)
+        units = min(count, _MOST_PARTS)
+        low, high = (f.let(tirx().truncdiv(bound * count, units)) for bound in f.share(units)) if shared else (0, count)
+        for before, block in counted(blocks):
+            ends = (smallest(largest(bound - before, 0), block.count) for bound in (low, high))
+            with f.between(*map(f.let, ends)) if shared else f.loop(block.count) as j:
+                vector = f.let(block.first + j * block.width)
+                self._sums(f, constants, vector, block.width, rows * self.tiling.tiles[1])
+                self._results(f, y, constants, at, rows, vector, block)
 
     def _operands(self, f: Function, x: Any, scratch: Any, at: tuple[Expr, Expr], row: Expr) -> None:
         """Transform a row of tiles, the one `at` (image, row of tiles), as the `row`-th of those held."""
