@@ -1,13 +1,14 @@
 """What a kernel must know of the processor that it is written for, as LLVM knows it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from stepdown.chips import Chip
 from stepdown.errors import InputError
 from stepdown.native.effort import STANDARD, Effort
+from stepdown.native.schedules import Schedule, Schedules, shipped
 
 _REGISTER_BYTES = (
     ("avx512bw", 64), ("avx2", 32), ("sse2", 16), ("neon", 16), ("v", 16),
@@ -32,6 +33,8 @@ class Machine:
     effort: Effort = STANDARD
     shares: bool = False
     """Whether several threads may share the work of a kernel."""
+    schedules: Schedules = field(default_factory=dict[str, Schedule], compare=False)
+    """How the work of kernels is cut where their rules do not decide."""
 
     @cached_property
     def target(self) -> Any:
@@ -111,9 +114,10 @@ def machine_of(chip: Chip, processor: str = "", features: str = "", effort: Effo
         chip.triple, processor or chip.processor, own, chip.float_abi, chip.scratch_bytes,
         "c" if chip.kind == "c" else "llvm", effort,
     )  # fmt: skip
-    if not machine.is_c:
-        _check(machine)
-    return machine
+    if machine.is_c:
+        return machine
+    _check(machine)
+    return replace(machine, schedules=shipped(machine.processor)) if effort.fuses else machine
 
 
 def _check(machine: Machine) -> None:

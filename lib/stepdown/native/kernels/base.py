@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -16,6 +17,7 @@ from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
 from stepdown.errors import UnsupportedModel
 from stepdown.native.effort import LEVELS, Effort
 from stepdown.native.machine import Machine
+from stepdown.native.schedules import Schedule
 from stepdown.native.tensors import Order, Tensor, channels_last, logical
 from stepdown.native.tir import Function
 
@@ -23,6 +25,15 @@ Buffers = Mapping[str, Any]
 K = TypeVar("K", bound="type[Kernel]")
 
 CHANNELS_LAST, LOGICAL, SAME = "channels last", "logical", "same"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Schedules of a workload: the one that is taken, and others, those first that the rule of cost likes best."""
+
+    workload: str
+    taken: Schedule
+    others: tuple[Schedule, ...]
 
 
 class Kernel:
@@ -84,6 +95,10 @@ class Kernel:
     @property
     def scratch(self) -> tuple[str, int] | None:
         """Type and elements of the memory that the code needs beside its tensors."""
+        return None
+
+    def choice(self) -> Choice | None:
+        """Return between which schedules there is a choice, None where there is none."""
         return None
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:

@@ -11,7 +11,7 @@ from stepdown.dialects.types import quant_of, shape_of, storage_of
 from stepdown.native.dots import Dot, dot_of, float_dot
 from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.band import Band
-from stepdown.native.kernels.base import CHANNELS_LAST, LOGICAL, Buffers, Kernel, kernel
+from stepdown.native.kernels.base import CHANNELS_LAST, LOGICAL, Buffers, Choice, Kernel, kernel
 from stepdown.native.kernels.image import Image
 from stepdown.native.kernels.mac import MacCode
 from stepdown.native.rescaling import Output, Scale
@@ -55,7 +55,11 @@ class Mac(Kernel):
     def prepare(self) -> None:
         """Decide how the work is cut."""
         self.over = self.image().flattened()
-        self.code = MacCode(self.over, self.dot, self.band(), self.machine.scratch_bytes)
+        self.code = MacCode(self.over, self.dot, self.band(), self.machine.scratch_bytes, self.machine.schedules)
+
+    def choice(self) -> Choice | None:
+        """Return the ways to cut the work."""
+        return self.code.choice if hasattr(self, "code") else None
 
     @property
     def scratch(self) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from stepdown.native.tir import Expr, Function
 
@@ -25,6 +25,12 @@ class Image:
     group: int = 1
     spread: tuple[int, int] = (1, 1)
     """Pixels are so many rows and columns apart, with zeros between them; height and width count these too."""
+
+    @property
+    def text(self) -> str:
+        """All its numbers: of sizes, windows, steps and groups."""
+        numbers = [getattr(self, field.name) for field in fields(self)]
+        return " ".join("x".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in numbers)
 
     @property
     def is_pointwise(self) -> bool:

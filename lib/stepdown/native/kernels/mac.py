@@ -5,16 +5,18 @@ of positions × channels of sums stays in registers for the whole depth of the s
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from stepdown.native.dots import Dot, packed
 from stepdown.native.kernels.band import Band
-from stepdown.native.kernels.base import Buffers
+from stepdown.native.kernels.base import Buffers, Choice
 from stepdown.native.kernels.image import Cut, Image, counted, cuts, last_apart, rounds
+from stepdown.native.schedules import Schedules
 from stepdown.native.tir import Expr, Function
 
 Finish = Callable[[Expr, Expr, Buffers], Expr]
@@ -22,6 +24,8 @@ Finish = Callable[[Expr, Expr, Buffers], Expr]
 _REGISTERS = 16
 _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
+_SHARES = (0.5, 0.25, 2, 4)
+"""Of what is copied at a time by rule: other sizes that are worth a trial."""
 _FEW_TILES = 6
 _STORED = 2
 """Vectors of sums whose results are stored at a time: they are packed together."""
@@ -51,8 +55,8 @@ class Tile:
 class MacCode:
     """The code of the sums over an image."""
 
-    def __init__(self, image: Image, dot: Dot, band: Band, scratch_bytes: int) -> None:
-        self.image, self.dot, self._band, self._limit = image, dot, band, scratch_bytes
+    def __init__(self, image: Image, dot: Dot, band: Band, scratch_bytes: int, schedules: Schedules) -> None:
+        self.image, self.dot, self._band, self._limit, self._schedules = image, dot, band, scratch_bytes, schedules
         self.depth = image.channels // image.group
         self.out_depth = image.out_channels // image.group
         self.vectors = -(-self.out_depth // dot.lanes)
@@ -81,24 +85,52 @@ class MacCode:
         """Packed weights of one vector of channels."""
         return self.image.kernel[0] * self.jumps * self.steps * self.dot.group * self.dot.lanes
 
+    @property
+    def workload(self) -> str:
+        """All on which the best block depends, as text."""
+        return f"sums {type(self.dot).__name__} {self.dot.operand}x{self.dot.lanes} {self.image.text} in {self._limit}"
+
     @cached_property
     def block(self) -> Block:
-        """How the work is cut: the registers so that a row of results costs least, the copy so that it fits."""
-        image, width = self.image, self.image.out_width
+        """How the work is cut: as was found by measuring, else as the rule of cost says."""
+        known = self._schedules.get(self.workload)
+        return Block(**known) if known else self._ranked[0]
+
+    @property
+    def choice(self) -> Choice:
+        """The block, and others: of other shapes, and in turn with them those that copy less or more at a time."""
+        shapes, sizes = self._ranked, [self._cut(self._ranked[0], part) for part in _SHARES]
+        others = [block for pair in zip_longest(shapes, sizes) for block in pair if block and block != self.block]
+        return Choice(self.workload, asdict(self.block), tuple(asdict(block) for block in dict.fromkeys(others)))
+
+    @cached_property
+    def _ranked(self) -> list[Block]:
+        """Blocks by the cost of a row of results, each with a copy that fits."""
+        width = self.image.out_width
         shapes = [
             (self._cost(p, v), -p, v)
             for v in _VECTORS
             for p in range(1, min(_MOST_POSITIONS, width) + 1)
             if v <= self.vectors and p * v + v + 1 <= _REGISTERS
         ]
-        _, negative, vectors = min(shapes)
-        positions = -negative
+        return [self._fitting(-negative, vectors) for _, negative, vectors in sorted(shapes)]
+
+    def _fitting(self, positions: int, vectors: int) -> Block:
+        """Return a block whose copy fits."""
+        image, width = self.image, self.image.out_width
         if image.is_flat:
             fitting = self._limit // self._band.pixel_bytes // positions * positions
             return Block(1, min(width, max(positions, fitting)), positions, vectors)
         fitting = sum(self._band.bytes(rows, width) <= self._limit for rows in range(1, image.out_height + 1))
         rounds = -(-image.out_height // max(1, fitting))
         return Block(-(-image.out_height // rounds), width, positions, vectors)
+
+    def _cut(self, block: Block, part: float) -> Block:
+        """Return a block that copies a part as much at a time, or several times as much."""
+        if self.image.is_flat:
+            columns = round(block.columns * part / block.positions) * block.positions
+            return replace(block, columns=min(self.image.out_width, max(block.positions, columns)))
+        return replace(block, rows=min(self.image.out_height, max(1, round(block.rows * part))))
 
     def _cost(self, positions: int, vectors: int) -> float:
         """Return what a step costs over a row of results, rests included: products and sums, or loads."""

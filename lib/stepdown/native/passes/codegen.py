@@ -2,7 +2,7 @@
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,7 +22,9 @@ class Codegen(Pass):
 
     processor=… and features=+…,-… are those of a compiler; debug=true keeps all tensors readable. chip=NAME or
     chip=X.toml where the module names none, or its chip does not come with Stepdown. level=0…4 says how much is done
-    for speed, layout=nhwc|nchw|blocked how tensors lie; notes=true tells what that costs. Bytes are the same at all.
+    for speed, layout=nhwc|nchw|blocked how tensors lie; notes=true tells what that costs. tune=N tries
+    N schedules a kernel on this computer, and keeps the best for this run and for later ones with level=4. Bytes of
+    tensors are the same at all.
     """
 
     model_file: str = ""
@@ -33,6 +35,7 @@ class Codegen(Pass):
     level: int = 3
     layout: str = ""
     notes: bool = False
+    tune: int = 0
 
     required: ClassVar[tuple[str, ...]] = ("model_file",)
 
@@ -53,9 +56,6 @@ class Codegen(Pass):
             self._for_cpu(program, chip)
 
     def _for_cpu(self, program: Program, chip: Chip) -> None:
-        from stepdown.native.effort import effort_of
-        from stepdown.native.machine import machine_of
-
         path = Path(self.model_file)
         bundle = ".c" if chip.kind == "c" else ".o"
         if path.suffix not in (".so", bundle):
@@ -68,11 +68,30 @@ class Codegen(Pass):
             raise UnsupportedModel(
                 f"has the arithmetic of profile {program['profile']}, not {chip.profile}", program.path
             )
-        machine = machine_of(chip, self.processor, self.features, effort_of(self.level, self.layout))
+        machine = self._machine(program, chip)
         if path.suffix == ".so":
             self._library(program, machine, path)
         else:
             self._bundle(program, machine, path)
+
+    def _machine(self, program: Program, chip: Chip) -> "Machine":
+        """Return the processor, with what was measured on this computer where that is asked for."""
+        from stepdown.native.effort import FROM_FUSIONS, effort_of
+        from stepdown.native.machine import machine_of
+        from stepdown.native.schedules import Cache
+        from stepdown.native.tuning import tune
+
+        if self.tune < 0 or (self.tune and self.level not in FROM_FUSIONS):
+            fix = f"tune=N with N from 1 on, and level={FROM_FUSIONS[0]} or {FROM_FUSIONS[-1]}"
+            raise InputError(f"tune={self.tune} does not go with level={self.level}", "--codegen", fix)
+        level = FROM_FUSIONS[-1] if self.tune else self.level
+        machine = machine_of(chip, self.processor, self.features, effort_of(level, self.layout))
+        if not machine.effort.is_tuned:
+            return machine
+        cache = Cache(machine)
+        if self.tune:
+            tune(program, machine, self.tune, cache)
+        return replace(machine, schedules=cache)
 
     def _library(self, program: Program, machine: "Machine", path: Path) -> None:
         from stepdown.native.code import Code
