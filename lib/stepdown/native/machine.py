@@ -88,6 +88,11 @@ class Machine:
         return 32 if self._known & {"avx512bw", "neon", "v"} else 16
 
     @property
+    def has_even_products(self) -> bool:
+        """Whether an instruction multiplies every second lane, as int64: pmuldq."""
+        return bool(self._known & {"avx2", "avx512bw"})
+
+    @property
     def dot(self) -> str:
         """How products of integers are summed: `plain`, or the kind of instruction that does it (see `dots`)."""
         if not self.effort.blocks_registers:

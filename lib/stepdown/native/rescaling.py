@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stepdown.errors import UnsupportedModel
-from stepdown.native.tir import Expr, bits, cast, clamp, const, select
+from stepdown.native.tir import Expr, bits, cast, clamp, const, high_halves, repeat, select
 from stepdown.numerics.rescale import MAX_SHIFT
 
 _HIGH = 33
@@ -103,6 +103,20 @@ class Scale:
         lifted = total << self._lift if self._lift else total
         high = cast("int32", (cast("int64", lifted) * cast("int64", parts["multiplier"])) >> const(32, "int64"))
         return (high + parts["half"]) >> parts["shift"]
+
+    @property
+    def is_high(self) -> bool:
+        """Whether the high half of the product is all that is made of it."""
+        return self._rounding == "single" and self.wide == "int32"
+
+    def apply_vector(self, total: Expr, parts: Mapping[str, Expr], lanes: int) -> Expr:
+        """Return `lanes` scaled sums as `apply` does, where `is_high`, by products of every second lane, as x86 has them.
+
+        What a compiler makes of `apply` on vectors has three times as many moves between lanes.
+        """
+        lifted = total << self._lift if self._lift else total
+        multiplier = repeat(parts["multiplier"], lanes) if self._multiplier.size == 1 else parts["multiplier"]
+        return (high_halves(lifted, multiplier, lanes) + parts["half"]) >> parts["shift"]
 
     def _apply_double(self, total: Expr, parts: Mapping[str, Expr]) -> Expr:
         lifted = total << parts["left"] if "left" in parts else total

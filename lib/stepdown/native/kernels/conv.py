@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,10 +13,10 @@ from stepdown.native.dots import Dot, dot_of, float_dot
 from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import CHANNELS_LAST, LOGICAL, Buffers, Choice, Kernel, kernel
-from stepdown.native.kernels.image import Image
+from stepdown.native.kernels.image import Image, powers
 from stepdown.native.kernels.mac import MacCode
 from stepdown.native.rescaling import Output, Scale
-from stepdown.native.tir import Expr, Function, cast, clamp, const, largest
+from stepdown.native.tir import Expr, Function, cast, clamp, const, largest, span
 
 
 class Mac(Kernel):
@@ -52,6 +53,14 @@ class Mac(Kernel):
         """Return what is stored of a sum."""
         raise NotImplementedError
 
+    def store(
+        self, f: Function, target: tuple[Any, Expr], totals: tuple[Any, Expr], channel: Expr, width: int,
+        constants: Buffers,
+    ) -> None:  # fmt: skip
+        """Store what is made of `width` neighbouring sums, of channels from `channel` on; buffers come with a place."""
+        with f.loop(width, "vector") as lane:
+            f.store(target[0], target[1] + lane, self.finish(totals[0][totals[1] + lane], channel + lane, constants))
+
     def prepare(self) -> None:
         """Decide how the work is cut."""
         self.over = self.image().flattened()
@@ -68,7 +77,7 @@ class Mac(Kernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the sums."""
-        self.code.write(f, inputs[0], results[0], constants, self.finish)
+        self.code.write(f, inputs[0], results[0], constants, self.store)
 
 
 class IntegerMac(Mac):
@@ -120,6 +129,24 @@ class IntegerMac(Mac):
     def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
         """Return the rescaled sum."""
         return self.output.stored(self.scale.apply(total, self.scale.values(constants, channel)), self.scale.wide)
+
+    def store(
+        self, f: Function, target: tuple[Any, Expr], totals: tuple[Any, Expr], channel: Expr, width: int,
+        constants: Buffers,
+    ) -> None:  # fmt: skip
+        """Store rescaled sums; where there are instructions for it, scaled in vectors first, then packed together."""
+        if not self.scale.is_high or not self.machine.has_even_products:
+            super().store(f, target, totals, channel, width, constants)
+            return
+        held = f.local("int32", width)
+        for first, count, lanes in powers(width, self.machine.lanes):
+            for at in range(first, first + count * lanes, lanes):
+                total = totals[0][span(totals[1] + at, lanes)]
+                parts = self.scale.values(constants, span(channel + at, lanes))
+                scaled = self.scale.apply if lanes == 1 else partial(self.scale.apply_vector, lanes=lanes)
+                f.store(held, span(at, lanes), scaled(total, parts))
+        with f.loop(width, "vector") as lane:
+            f.store(target[0], target[1] + lane, self.output.stored(held[lane]))
 
 
 class FloatMac(Mac):

@@ -111,6 +111,18 @@ def last_apart(parts: list[Cut]) -> list[Cut]:
     return [*parts[:-1], *split]
 
 
+def powers(length: int, lanes: int) -> list[tuple[int, int, int]]:
+    """Return (first, count, lanes) of vectors over a length: as wide as asked for, the rest in powers of two."""
+    made, first = [], 0
+    while first < length:
+        count = (length - first) // lanes
+        if count:
+            made.append((first, count, lanes))
+            first += count * lanes
+        lanes //= 2
+    return made
+
+
 def along(f: Function, length: int, lanes: int, body: Callable[[Expr], None], shared: bool = False) -> None:
     """Write `body(i)` for i below `length`: in vectors, and the rest at once; threads may share the rounds."""
     whole, rest = divmod(length, lanes)

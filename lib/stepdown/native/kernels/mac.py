@@ -19,8 +19,8 @@ from stepdown.native.kernels.image import Cut, Image, counted, cuts, last_apart,
 from stepdown.native.schedules import Schedules
 from stepdown.native.tir import Expr, Function
 
-Finish = Callable[[Expr, Expr, Buffers], Expr]
-"""What is stored of a sum: from the sum, its channel (groups filled up to vectors), and the constants."""
+Finish = Callable[[Function, tuple[Any, Expr], tuple[Any, Expr], Expr, int, Buffers], None]
+"""Writes what is stored of sums, as `Mac.store`: to where, from where, the first channel of all groups filled up."""
 _REGISTERS = 16
 _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
@@ -270,6 +270,5 @@ class _Block:
             target = (pixel + p) * image.out_channels + self.group * code.out_depth + self.vector * lanes
             for piece in cuts(used, _STORED * lanes):
                 for first in range(piece.first, piece.end, piece.width):
-                    with f.loop(piece.width, "vector") as lane:
-                        total = made[p * (self.part.width * lanes) + first + lane]
-                        f.store(y, target + first + lane, finish(total, self._channel + first + lane, self.constants))
+                    totals = made, p * (self.part.width * lanes) + first
+                    finish(f, (y, target + first), totals, self._channel + first, piece.width, self.constants)
