@@ -1,13 +1,14 @@
 """Networks as machine code beside the best of other engines, in one process, turn by turn.
 
     python regression/bench/native.py [--models DIR] [--work DIR] [--networks A,B] [--modes A,B] [--threads 1,2]
-                                      [--seconds S] [--prepare | --calls] [--check]
+                                      [--seconds S] [--prepare | --calls | --layers] [--check]
 
 For each network, mode and number of threads: the median and the least time of each engine, and the best peer's median
 divided by ours (above 1: ours is faster); for each mode and number of threads the geometric mean of that, with the
 network where it is least. `--check` ends with exit code 1 where a mean is below 1.0 or a network below 0.9. Before all,
 what the processor can do at most by its own instructions. `--prepare` makes all files and measures nothing; `--calls`
-prints instead where our time goes, by kind of kernel, on one thread.
+prints instead where our time goes, by kind of kernel, on one thread; `--layers` how near single convolutions come to
+what the processor can do.
 
 Peers are `requirements/bench.txt` (`bash build.sh --bench`); for ncnn also `pip install --no-deps pnnx`. What is not
 installed, or cannot run a network, is left out by name. `native_peers.py` says what is counted of each. An engine that
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from native_calls import calls_text, spent
+from native_layers import layers_text
 from native_networks import NETWORKS, REGRESSION, LeftOut, Networks
 from native_peaks import peaks
 from native_peers import OURS, Engine, engines
@@ -171,6 +173,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each engine is timed")
     parser.add_argument("--prepare", action="store_true", help="make the files and stop")
     parser.add_argument("--calls", action="store_true", help="print where our time goes, and stop")
+    parser.add_argument("--layers", action="store_true", help="print the rates of single convolutions, and stop")
     parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
     args = parser.parse_args()
     names, modes = _words(args.networks, tuple(NETWORKS), parser), _words(args.modes, MODES, parser)
@@ -180,6 +183,9 @@ def main() -> int:
             return prepare(networks, names, modes)
         if args.calls:
             return calls(networks, names, modes, Path(folder))
+        if args.layers:
+            print("\n".join(layers_text(mode, Path(folder)) for mode in modes))
+            return 0
         for name, (mode, rate) in peaks(args.work or Path(folder)).items():
             print(f"at most {rate:.0f} GOP/s in {mode}, one thread: {name}")
         met = [
