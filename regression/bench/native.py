@@ -31,7 +31,8 @@ from native_peers import OURS, Engine, engines
 
 MODES = ("INT8", "F32", "BF16")
 MEAN, LEAST = 1.0, 0.9
-_BURST_SECONDS, _PEACE_SECONDS = 0.01, 0.005
+_BURST_SECONDS, _PEACE_SECONDS = 0.02, 0.06
+"""How long an engine runs at a time; how long all sleep then: threads of onnxruntime wait actively for some 40 ms."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Row:
 def race(found: list[Engine], seconds: float, threads: int) -> dict[str, tuple[float, float]]:
     """Return the median and the least milliseconds of each engine, run turn by turn in bursts.
 
-    A burst warms the caches by one call and then lasts a hundredth of a second, at least one call; an engine that has
+    A burst warms the caches by one call and then lasts a fiftieth of a second, at least one call; an engine that has
     had its seconds waits for the others.
     """
     times: dict[str, list[float]] = {engine.name: [] for engine in found}
