@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stepdown.native.machine import Machine
-from stepdown.native.tir import Expr, Function, bits, cast, llvm, repeat, span
+from stepdown.native.tir import Expr, Function, bits, cast, llvm, repeat, span, wrapped
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Dot:
     """One step for `lanes` sums.
 
     `operand` is the type of the copied operands; a centred copy has its zero point removed. `offset` is added to what
-    is stored where it is not, and compensated in the bias.
+    is stored where it is not, and compensated in the bias. Sums that `wraps` keep their low 32 bits.
     """
 
     lanes: int
@@ -26,6 +26,11 @@ class Dot:
     operand: str = "int16"
     centred: bool = True
     sums: str = "int32"
+    wraps: bool = False
+
+    def plus(self, a: Expr, b: Expr) -> Expr:
+        """Return a + b."""
+        return wrapped(lambda x, y: x + y, a, b) if self.wraps else a + b
 
     def offset(self, stored: str) -> int:
         """Return what is added to a stored integer of type i8 or u8 that is copied as it is."""
@@ -60,7 +65,8 @@ class Plain(Dot):
         """Add operand · weight in each lane."""
         buffer, index = weights
         with f.loop(self.lanes, "vector") as lane:
-            f.store(sums, at + lane, sums[at + lane] + operands * cast(self.sums, buffer[index + lane]))
+            product = operands * cast(self.sums, buffer[index + lane])
+            f.store(sums, at + lane, self.plus(sums[at + lane], product))
 
 
 class _Vectors(Dot):
@@ -93,7 +99,7 @@ class Pairs(_Vectors):
 
     def sum(self, total: Expr, operands: Expr, weights: Expr) -> Expr:
         """Return the sums with both products added."""
-        return total + pair_sums(self.lanes, operands, weights)
+        return self.plus(total, pair_sums(self.lanes, operands, weights))
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,11 @@ _DOTS: dict[str, type[Dot]] = {"plain": Plain, "pairs": Pairs, "quads_u8": Quads
 def dot_of(machine: Machine) -> Dot:
     """Return the step of a machine."""
     return _DOTS[machine.dot](machine.lanes)
+
+
+def wide_dot(machine: Machine) -> Dot:
+    """Return the step of a machine for operands and weights of 16 bits; sums wrap."""
+    return (Pairs if machine.dot in PAIR_SUMS else Plain)(machine.lanes, wraps=True)
 
 
 def float_dot(machine: Machine) -> Dot:

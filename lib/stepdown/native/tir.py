@@ -219,6 +219,13 @@ def cast(dtype: str, value: Expr) -> Expr:
     return tirx().Cast(dtype, value)
 
 
+def wrapped(operation: Callable[[Expr, Expr], Expr], a: Expr, b: Expr) -> Expr:
+    """Return the low 32 bits of a result: plain arithmetic in int32 promises compilers that nothing is lost."""
+    kind = str(a.ty)
+    wide = kind.replace("int32", "int64")
+    return cast(kind, operation(cast(wide, a), cast(wide, b)))
+
+
 def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
     """Return one of two values, of which both are computed."""
     return tirx().Select(condition, yes, no)
