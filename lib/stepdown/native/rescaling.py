@@ -110,7 +110,7 @@ class Scale:
         return self._rounding == "single" and self.wide == "int32"
 
     def apply_vector(self, total: Expr, parts: Mapping[str, Expr], lanes: int) -> Expr:
-        """Return `lanes` scaled sums as `apply` does, where `is_high`, by products of every second lane, as x86 has them.
+        """Return `lanes` scaled sums as `apply` does, where `is_high`, by products of every second lane, as x86 has.
 
         What a compiler makes of `apply` on vectors has three times as many moves between lanes.
         """

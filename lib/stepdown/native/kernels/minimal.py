@@ -21,11 +21,13 @@ from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.conv import IntegerMac, OverWindows
-from stepdown.native.kernels.image import cuts
+from stepdown.native.kernels.image import counted, cuts, rounds
 from stepdown.native.kernels.minimal_forms import FORMS, both, plus
 from stepdown.native.kernels.minimal_plan import Plan, direct_cost
-from stepdown.native.tir import Expr, Function, cast, const, tirx
+from stepdown.native.tir import Expr, Function, cast, const, largest, smallest, tirx
 
+_MOST_SHARES = 4
+"""Parts of the blocks of output channels, each of which changes the image anew."""
 Keep = Callable[[Expr], Expr]
 _WINDOW = (3, 3)
 _SHARE = 16
@@ -89,18 +91,32 @@ class Minimal(OverWindows, IntegerMac):
     # --- code
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
-        """Write the loops over images, bands of tiles, and blocks of output channels."""
-        plan = self.plan
-        with f.loop(self.over.batch) as n:
-            for down in cuts(plan.down, plan.rows):
-                with f.loop(down.count) as i:
-                    first = down.first + i * down.width
-                    self._change_image(f, inputs[0], constants["scratch"], (n, first), down.width)
-                    for part in cuts(plan.all_vectors, plan.vectors):
-                        with f.loop(part.count) as j:
-                            block = part.first + j * part.width, part.width
-                            self._change_weights(f, constants, *block)
-                            self._block(f, results[0], constants, (n, first), down.width, block)
+        """Write the loops over images, bands of tiles, and blocks of output channels.
+
+        Threads share the bands; where there is one they share the blocks, and each changes the image.
+        """
+        bands = cuts(self.plan.down, self.plan.rows)
+        several = len(bands) > 1 or bands[0].count > 1 or not self.machine.shares
+        for before, down in counted(bands):
+            with f.loop(self.over.batch) as n, rounds(f, down.count, before, bands, several) as i:
+                at = n, f.let(down.first + i * down.width)
+                self._change_image(f, inputs[0], constants["scratch"], at, down.width)
+                self._blocks(f, results[0], constants, at, down.width, not several)
+
+    def _blocks(self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr], rows: int, shared: bool) -> None:
+        """Write the loop over blocks of output channels, for `rows` rows of tiles from (image, row of tiles) on."""
+        parts = cuts(self.plan.all_vectors, self.plan.vectors)
+        blocks = sum(part.count for part in parts)
+        ends: tuple[Expr, Expr] = (0, blocks)
+        if shared:
+            units = min(blocks, _MOST_SHARES)
+            ends = tuple(f.let(tirx().truncdiv(end * blocks, units)) for end in f.share(units))
+        for before, part in counted(parts):
+            own = [smallest(largest(end - before, 0), part.count) for end in ends] if shared else [0, part.count]
+            with f.between(*map(f.let, own)) if shared else f.loop(part.count) as j:
+                block = f.let(part.first + j * part.width), part.width
+                self._change_weights(f, constants, *block)
+                self._block(f, y, constants, at, rows, block)
 
     def _change_image(self, f: Function, x: Any, scratch: Any, at: tuple[Expr, Expr], rows: int) -> None:
         """Change `rows` rows of tiles, from (image, row of tiles) on: each place of a tile into a plane of its own."""
@@ -201,12 +217,14 @@ class Minimal(OverWindows, IntegerMac):
             f.loop(form.results) as j, self._inside(f, column + j, over.out_width),
         ):  # fmt: skip
             at = f.let((((n * over.out_height + row + i) * over.out_width) + column + j) * over.out_channels + first)
+            start = f.let((i * form.results + j) * channels)
             for piece in cuts(channels, 2 * self.dot.lanes):
-                with f.loop(piece.count) as k, f.loop(piece.width, "vector") as lane:
-                    c = piece.first + k * piece.width + lane
-                    whole = form.whole(sums[(i * form.results + j) * channels + c])
-                    total = plus(whole, constants["bias"][first + c])
-                    f.store(y, at + c, self.finish(total, first + c, constants))
+                with f.loop(piece.count) as k:
+                    c = piece.first + k * piece.width
+                    with f.loop(piece.width, "vector") as lane:
+                        whole = form.whole(sums[start + c + lane])
+                        f.store(sums, start + c + lane, plus(whole, constants["bias"][first + c + lane]))
+                    self.store(f, (y, at + c), (sums, start + c), first + c, piece.width, constants)
 
     def _inside(self, f: Function, place: Expr, size: int) -> AbstractContextManager[None]:
         """Return the condition that a place is in the image, where some tiles have it outside."""
