@@ -58,7 +58,7 @@ class Code:
         self._inner = ("input", "output", "inner") if bundle else ("inner",)
         """Which places share the memory that is planned."""
         self._memory = INPUTS if bundle else ACTIVATIONS
-        self.network: Network = network_of(program, self.machine)
+        self.network: Network = network_of(program, self.machine, keep_all)
         self._keep_all, self._each_apart = keep_all, each_apart
         self._constants: dict[bytes, int] = {}
         self._blob: list[bytes] = []

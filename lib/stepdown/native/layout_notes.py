@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from stepdown.native.effort import Effort
+from stepdown.native.effort import BLOCKED, Effort
 from stepdown.native.kernels.base import SAME
 from stepdown.native.kernels.reorder import Reordering
 from stepdown.native.network import Network
-from stepdown.native.tensors import Order, Tensor, channels_last, logical, same_bytes
+from stepdown.native.tensors import Order, Tensor, channels_last, is_blocked, logical, same_bytes
 
 _LETTERS = {3: "ncw", 4: "nchw", 5: "ncdhw"}
 
@@ -63,12 +63,16 @@ def layout_notes(network: Network, effort: Effort) -> LayoutNotes:
 
 
 def order_name(tensor: Tensor) -> str:
-    """Return an order as letters, `nhwc`; "" for tensors without spatial dimensions."""
+    """Return an order as letters, `nhwc` or `nchw8c`; "" for tensors without spatial dimensions."""
     letters = _LETTERS.get(len(tensor.shape), "")
-    return "".join(letters[at] for at in tensor.order) if letters else ""
+    if not letters:
+        return ""
+    return "".join(letters[at] for at in tensor.order if at >= 0) + (f"{tensor.block}c" if tensor.block > 1 else "")
 
 
 def _lies_as(tensor: Tensor, layout: str) -> bool:
+    if layout == BLOCKED or is_blocked(tensor.order):
+        return layout == BLOCKED and is_blocked(tensor.order)
     rank = len(tensor.shape)
     wanted: Order = channels_last(rank) if layout == "nhwc" else logical(rank)
     return same_bytes(tensor.shape, tensor.order, wanted)

@@ -10,11 +10,12 @@ from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none, shape_of
 from stepdown.errors import UnsupportedModel
+from stepdown.native.effort import BLOCKED
 from stepdown.native.kernels.base import Kernel, kernel_of, tensor_of
 from stepdown.native.kernels.reorder import Reordering
 from stepdown.native.layouts import transposed
 from stepdown.native.machine import Machine
-from stepdown.native.tensors import Order, Tensor, logical, same_bytes
+from stepdown.native.tensors import Order, Tensor, is_blocked, logical, same_bytes
 from stepdown.npu.weights import held_weight
 
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
@@ -58,21 +59,21 @@ class Network:
     outputs: list[Place] = field(default_factory=list)
 
 
-def network_of(program: Program, machine: Machine) -> Network:
-    """Return a lowered program as calls.
+def network_of(program: Program, machine: Machine, readable: bool = False) -> Network:
+    """Return a lowered program as calls; where all is to be `readable`, every tensor lies as some permutation.
 
     Raises:
         UnsupportedModel: ops have no code; names them all.
     """
-    maker = _Maker(program, machine)
+    maker = _Maker(program, machine, readable)
     for op in program.ops:
         maker.add(op)
     return maker.finish()
 
 
 class _Maker:
-    def __init__(self, program: Program, machine: Machine) -> None:
-        self._program, self._machine = program, machine
+    def __init__(self, program: Program, machine: Machine, readable: bool) -> None:
+        self._program, self._machine, self._readable = program, machine, readable
         self._network = Network()
         self._weights: dict[SSAValue, np.ndarray] = {}
         self._held: dict[SSAValue, Held] = {}
@@ -120,6 +121,8 @@ class _Maker:
     def _transpose(self, op: TensorOp) -> None:
         """Let the result lie where the operand does: only the names of its dimensions change."""
         value, held = op.results[0], self._operand(op.operands[0])
+        if is_blocked(held.tensor.order):
+            held = self._in_order(op.operands[0], logical(len(held.tensor.shape)))
         order = transposed(held.tensor.order, op.order)  # type: ignore[attr-defined]
         self._hold(value, Held(tensor_of(value, order), held.place))
 
@@ -139,6 +142,8 @@ class _Maker:
                 self._hold(value, Held(tensor, Place(tensor.bytes)))
             return
         found = [self._operand(v).tensor.order for v in kernel.inputs]
+        if kernel.order != BLOCKED:
+            found = [logical(len(o) - 1) if is_blocked(o) else o for o in found]
         wanted, results = kernel.wanted(found)
         inputs = [self._in_order(v, order) for v, order in zip(kernel.inputs, wanted, strict=True)]
         kernel.place([held.tensor.order for held in inputs], results)
@@ -147,6 +152,14 @@ class _Maker:
             self._hold(value, Held(tensor, Place(tensor.bytes)))
             places.append(self._held[value].place)
         self._call(kernel, [held.place for held in inputs], places, op.tensor_name, op.cost())
+        self._keep_readable(op)
+
+    def _keep_readable(self, op: TensorOp) -> None:
+        """Where all tensors are to be read, make a copy of those that lie in blocks, which readers do not know."""
+        for value in op.results if self._readable else ():
+            if is_blocked(self._held[value].tensor.order):
+                plain = self._in_order(value, logical(len(shape_of(value))))
+                self._network.tensors[value_name(value)] = value, plain
 
     def _call(self, kernel: Any, inputs: list[Place], results: list[Place], name: str, macs: int = 0) -> None:
         self._network.calls.append(Call(kernel, tuple(inputs), tuple(results), name, macs))
@@ -171,7 +184,8 @@ class _Maker:
         return self._copies[value, order]
 
     def _reordered(self, value: SSAValue, held: Held, order: Order, role: str) -> Held:
-        made = Held(tensor_of(value, order), Place(held.tensor.bytes, role))
+        tensor = tensor_of(value, order)
+        made = Held(tensor, Place(tensor.bytes, role))
         self._call(Reordering(held.tensor, made.tensor, self._machine), [held.place], [made.place], value_name(value))
         return made
 

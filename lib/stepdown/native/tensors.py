@@ -7,7 +7,11 @@ from stepdown.native.tir import Expr
 from stepdown.numerics.quantize import QuantParams
 
 Order = tuple[int, ...]
-"""A permutation: a tensor lies in memory as `array.transpose(order)`, dense."""
+"""A permutation: a tensor lies in memory as `array.transpose(order)`, dense.
+
+One that ends in −x is blocked: dimension 1 is filled up to whole blocks of x and divided by x, and the innermost
+dimension is the place in a block.
+"""
 
 DTYPES = {
     "f32": "float32", "f16": "uint16", "bf16": "uint16", "f64": "float64", "i1": "int8", "i8": "int8", "u8": "uint8",
@@ -35,8 +39,15 @@ class Tensor:
         return DTYPES[self.type]
 
     @property
+    def block(self) -> int:
+        """Channels of a block; 1 where it is not blocked."""
+        return -self.order[-1] if is_blocked(self.order) else 1
+
+    @property
     def elements(self) -> int:
-        """The number of elements."""
+        """The number of elements that it lies in, with those that fill a block up."""
+        if self.block > 1:
+            return math.prod(self.shape) // self.shape[1] * (-(-self.shape[1] // self.block) * self.block)
         return math.prod(self.shape)
 
     @property
@@ -79,6 +90,18 @@ def channels_last(rank: int) -> Order:
     return (0, *range(2, rank), 1) if rank > 2 else logical(rank)
 
 
+def blocked(rank: int, block: int) -> Order:
+    """Return the order [N, C / block, *S, block]; that of the program where there are no spatial dimensions."""
+    return (*range(rank), -block) if rank > 2 else logical(rank)
+
+
+def is_blocked(order: Order) -> bool:
+    """Tell whether channels lie in blocks."""
+    return bool(order) and order[-1] < 0
+
+
 def same_bytes(shape: tuple[int, ...], a: Order, b: Order) -> bool:
     """Tell whether a tensor of a shape lies the same in both orders: dimensions of size 1 may be anywhere."""
+    if is_blocked(a) or is_blocked(b):
+        return a == b
     return [i for i in a if shape[i] != 1] == [i for i in b if shape[i] != 1]
