@@ -129,9 +129,7 @@ class BlockedMac(OverWindows, Mac):
                                     block = _Block(self, f, constants, part, part.first + b * part.width)
                                     block.write(results[0], place, (d.width, a.width))
 
-    def _copy(
-        self, f: Function, x: Any, copy: Any, at: tuple[Expr, Expr, Expr], size: tuple[int, int]
-    ) -> None:
+    def _copy(self, f: Function, x: Any, copy: Any, at: tuple[Expr, Expr, Expr], size: tuple[int, int]) -> None:
         """Copy what `size` results from (image, row, column) `at` on need, with its padding, as the dot takes it."""
         image, band = self.over, self.band()
         rows, columns = image.band(size[0], 0), image.band(size[1], 1)

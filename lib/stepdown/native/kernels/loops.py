@@ -56,7 +56,7 @@ class Loops(Mac):
         """Write the loops over images, rows, columns, groups and channels."""
         over = self.over
         depth = over.out_channels if self._each else over.out_channels // over.group
-        with f.loop(over.batch) as n, f.loop(over.out_height) as row, f.loop(over.out_width) as column:
+        with f.loop(over.batch) as n, f.shared(over.out_height) as row, f.loop(over.out_width) as column:
             for part in cuts(depth, self._width):
                 with f.loop(over.out_channels // depth) as group, f.loop(part.count) as j:
                     channel = f.let(group * depth + j * part.width + part.first)

@@ -28,7 +28,7 @@ class PlanePool(Pool):
         rows = len(op.kernel_shape) == 2  # type: ignore[attr-defined]
         size, out = ((t.shape[-2] if rows else 1, t.shape[-1]) for t in (source, result))
         folds, lanes = constants["scratch"], 4 * self.machine.lanes
-        with f.loop(source.shape[0] * source.shape[1]) as plane, f.loop(out[0]) as row:
+        with f.shared(source.shape[0] * source.shape[1]) as plane, f.loop(out[0]) as row:
             along(f, out[1], lanes, lambda j: f.store(folds, j, self.start()))
             with f.loop(op.kernel_shape[0] if rows else 1) as kh:  # type: ignore[attr-defined]
                 self._line(f, inputs[0], folds, (plane, row, kh), size, out[1])

@@ -17,7 +17,7 @@ from stepdown.native.dots import QuadsU8, pair_sums
 from stepdown.native.effort import NCHW
 from stepdown.native.kernels.base import LOGICAL, Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverWindows
-from stepdown.native.kernels.image import Cut, Image, along, cuts
+from stepdown.native.kernels.image import Cut, Image, along, counted, cuts, rounds
 from stepdown.native.tir import Expr, Function, bits, cast, const, repeat, span
 
 _GROUPS = {"pairs": 2, "quads_u8": 4}
@@ -117,7 +117,8 @@ class Planes(OverWindows, Mac):
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over images, groups, copies of rows, and blocks of channels and columns."""
         image, copy = self.over, constants["scratch"]
-        with f.loop(image.batch) as n, f.loop(image.group) as group:
+        by_groups = image.group > 1
+        with f.loop(image.batch) as n, f.shared(image.group) if by_groups else f.loop(1) as group:
             for down in cuts(image.out_height, self._rows):
                 for across in cuts(image.out_width, self._columns):
                     with f.loop(down.count) as i, f.loop(across.count) as j:
@@ -125,8 +126,9 @@ class Planes(OverWindows, Mac):
                         self._copy(
                             f, inputs[0], copy, (n * image.group + group, row, column), (down.width, across.width)
                         )
-                        for part in cuts(self.out_depth, self._block[0]):
-                            with f.loop(part.count) as b:
+                        parts = cuts(self.out_depth, self._block[0])
+                        for before, part in counted(parts):
+                            with rounds(f, part.count, before, parts, not by_groups) as b:
                                 block = _Block(self, f, constants, part, group, part.first + b * part.width)
                                 block.write(results[0], (n, row, column), (down.width, across.width))
 
