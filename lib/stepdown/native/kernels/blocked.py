@@ -6,7 +6,7 @@ block, a result is one store.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -36,7 +36,7 @@ class BlockedMac(OverWindows, Mac):
         """Decide how the work is cut; refuse groups, whose channels are parts of blocks."""
         if self.image().group > 1:
             raise self.refuse("has groups")
-        self.over, self.lanes = _in_rows(self.image()), self.dot.lanes
+        self.over, self.lanes = self.image().in_rows(), self.dot.lanes
         self.vectors = -(-self.over.out_channels // self.lanes)
         self.blocks = -(-self.over.channels // self.lanes)
 
@@ -240,14 +240,6 @@ class _Block:
                 total = made[(p * self.part.width + v) * lanes + lane]
                 stored = code.finish(total, (self.vector + v) * lanes + lane, self.constants)
                 f.store(y, target + p * lanes + lane, stored)
-
-
-def _in_rows(image: Image) -> Image:
-    """Return an image whose windows are its pixels as one row; another one as it is."""
-    if not image.is_pointwise:
-        return image
-    size = image.height * image.width
-    return replace(image, height=1, width=size, out_height=1, out_width=size)
 
 
 def _inside(image: Image, columns: int, results: int) -> tuple[int, int, int]:

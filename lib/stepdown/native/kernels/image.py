@@ -45,6 +45,13 @@ class Image:
         pixels = self.batch * self.height * self.width
         return replace(self, batch=1, height=1, width=pixels, out_height=1, out_width=pixels)
 
+    def in_rows(self) -> "Image":
+        """Return images whose windows are their pixels as one row each; another one as it is."""
+        if not self.is_pointwise:
+            return self
+        pixels = self.height * self.width
+        return replace(self, height=1, width=pixels, out_height=1, out_width=pixels)
+
     @property
     def is_flat(self) -> bool:
         """Whether it is one row whose windows are its pixels, which may be cut anywhere."""
@@ -69,6 +76,18 @@ class Image:
         """Whether windows reach above or below the image."""
         last = (self.out_height - 1) * self.strides[0] + (self.kernel[0] - 1) * self.dilations[0] - self.pads[0]
         return self.pads[0] > 0 or last >= self.height
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How the columns of a row lie in its copy: `phases[i]` is the rest of those in line i, `length` elements each."""
+
+    phases: tuple[int, ...]
+    length: int
+
+    def at(self, column: int, stride: int) -> int:
+        """Return where the column lies that the first result reads at `column`."""
+        return self.phases.index(column % stride) * self.length + column // stride
 
 
 @dataclass(frozen=True)

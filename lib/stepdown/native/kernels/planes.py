@@ -7,7 +7,7 @@ stays in registers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,25 +17,13 @@ from stepdown.native.dots import QuadsU8, pair_sums
 from stepdown.native.effort import NCHW
 from stepdown.native.kernels.base import LOGICAL, Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverWindows
-from stepdown.native.kernels.image import Cut, Image, along, counted, cuts, rounds
+from stepdown.native.kernels.image import Cut, Lines, along, counted, cuts, rounds
 from stepdown.native.tir import Expr, Function, bits, cast, const, repeat, span
 
 _GROUPS = {"pairs": 2, "quads_u8": 4}
 """Products that one instruction sums, by its kind; others sum one at a time."""
 _REGISTERS = 16
 _MOST_CHANNELS, _MOST_VECTORS = 6, 3
-
-
-@dataclass(frozen=True)
-class Lines:
-    """How the columns of a row lie in its copy: `phases[i]` is the rest of those in line i, `length` elements each."""
-
-    phases: tuple[int, ...]
-    length: int
-
-    def at(self, column: int, stride: int) -> int:
-        """Return where the column lies that the first result reads at `column`."""
-        return self.phases.index(column % stride) * self.length + column // stride
 
 
 class Planes(OverWindows, Mac):
@@ -47,7 +35,7 @@ class Planes(OverWindows, Mac):
 
     def prepare(self) -> None:
         """Decide how the work is cut."""
-        self.over = _in_rows(self.image())
+        self.over = self.image().in_rows()
         self.depth = self.over.channels // self.over.group
         self.out_depth = self.over.out_channels // self.over.group
         self._is_float = self.dot.sums != "int32"
@@ -281,14 +269,6 @@ class _Block:
                 f.store(y, target + i, code.finish(made[c * (count * lanes) + i], channel, self.constants))
 
             along(f, columns, lanes, one)
-
-
-def _in_rows(image: Image) -> Image:
-    """Return an image whose windows are its pixels as planes of one row; another one as it is."""
-    if not image.is_pointwise:
-        return image
-    size = image.height * image.width
-    return replace(image, height=1, width=size, out_height=1, out_width=size)
 
 
 @kernel("Conv")
