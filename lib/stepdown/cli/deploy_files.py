@@ -33,6 +33,10 @@ def add_code_flags(tool: argparse.ArgumentParser) -> None:
     tool.add_argument(
         "--keep_tensors", action="store_true", help="code for a CPU keeps all tensors (debug=true of --codegen)"
     )
+    tool.add_argument(
+        "--tune", type=int, default=0, metavar="N",
+        help="code for a CPU: try N schedules of each kernel on this computer, and keep the best for later runs too",
+    )  # fmt: skip
 
 
 def check_code_flags(args: argparse.Namespace) -> None:
@@ -44,7 +48,7 @@ def check_code_flags(args: argparse.Namespace) -> None:
     from stepdown.chips import load_chip
 
     chip = load_chip(args.chip)
-    for flag in ("processor", "features", "keep_tensors"):
+    for flag in ("processor", "features", "keep_tensors", "tune"):
         if getattr(args, flag) and (chip.kind == "npu" or not args.model):
             what = f"chip {chip.name} is none" if chip.kind == "npu" else "no --model asks for it"
             raise InputError(f"is for code of a CPU, and {what}", f"--{flag}", "leave it out")
@@ -69,6 +73,7 @@ def _cpu_command(args: argparse.Namespace, lowered: str) -> list[str]:
     given = {"chip": args.chip, "processor": args.processor, "features": args.features}
     options = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
     options += ["debug=true"] if args.keep_tensors else []
+    options += [f"tune={args.tune}"] if args.tune else []
     return [lowered, " ".join([f"--codegen=model_file={shlex.quote(args.model)}", *options])]
 
 

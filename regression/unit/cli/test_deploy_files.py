@@ -14,10 +14,10 @@ ARGUMENTS = ["--mlir", "n.mlir", "--quantize", "F16", "--chip"]
 
 def test_codegen_is_told_what_was_asked_for() -> None:
     asked = ["--model", "my n.so", "--processor", "cascadelake", "--features", "+gfni,-fma", "--keep_tensors"]
-    args = parser().parse_args([*ARGUMENTS, "x86_64", *asked])
+    args = parser().parse_args([*ARGUMENTS, "x86_64", *asked, "--tune", "8"])
     assert codegen_command(args, "l.mlir") == [
         "l.mlir",
-        "--codegen=model_file='my n.so' chip=x86_64 processor=cascadelake features=+gfni,-fma debug=true",
+        "--codegen=model_file='my n.so' chip=x86_64 processor=cascadelake features=+gfni,-fma debug=true tune=8",
     ]
     assert codegen_command(parser().parse_args([*ARGUMENTS, "c", "--model", "n.c"]), "l.mlir") == [
         "l.mlir", "--codegen=model_file=n.c chip=c",
@@ -32,6 +32,7 @@ def test_codegen_is_told_what_was_asked_for() -> None:
         ("bm1684x --model n.so", r"end it in \.bmodel"),
         ("bm1684x --model n.bmodel --processor x", r"--processor: is for code of a CPU, and chip bm1684x is none"),
         ("riscv64 --features +v", r"--features: is for code of a CPU, and no --model asks for it"),
+        ("bm1684x --model n.bmodel --tune 3", r"--tune: is for code of a CPU, and chip bm1684x is none"),
         ("riscv64 --keep_tensors", r"--keep_tensors: is for code of a CPU"),
     ],
 )
