@@ -22,6 +22,7 @@ wanted_packages() {
     [[ -d $(echo .venv/lib/python3*/site-packages/tvm) ]] || return 0
     command -v qemu-riscv64 >/dev/null || echo qemu-user
     command -v qemu-system-arm >/dev/null || echo qemu-system-arm
+    command -v bochs >/dev/null || [[ $(uname -m) != x86_64 ]] || echo bochs
     command -v aarch64-linux-gnu-gcc >/dev/null || echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     command -v riscv64-linux-gnu-gcc >/dev/null || echo gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
     command -v arm-none-eabi-gcc >/dev/null || echo gcc-arm-none-eabi libnewlib-arm-none-eabi

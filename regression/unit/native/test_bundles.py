@@ -27,7 +27,9 @@ from stepdown.transforms.native_io import NativeIo
 
 ARENAS = {"resnet8_cifar10": 49_152, "kws_dscnn": 16_000, "vww_mobilenetv1_025": 55_296, "ad_autoencoder": 768}
 """Bytes of the tensors of each network that are in use together."""
-PROGRAMS = ("x86-64 bundle", "C gcc -O0 bundle", "aarch64 A53", "riscv64 GC", "Cortex-M7")
+PROGRAMS = (
+    "x86-64 bundle", "x86-64 AVX-512", "x86-64 VNNI", "C gcc -O0 bundle", "aarch64 A53", "riscv64 GC", "Cortex-M7",
+)  # fmt: skip
 NAMERS = {"x86_64": "nm", "aarch64": "aarch64-linux-gnu-nm", "riscv64": "riscv64-linux-gnu-nm",
           "cortex_m7": "arm-none-eabi-nm"}  # fmt: skip
 

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs a bundle for x86-64 on a processor that this computer may not have, such as one with AVX-512 VNNI, in the emulator
+# Bochs (Debian: apt-get install bochs bochsbios; `bochs --help cpu` lists its processors).
+#
+#   tpuc-opt resnet8_int8.mlir --codegen="model_file=resnet8.o processor=cascadelake"
+#   bash run.sh resnet8 [corei7_icelake_u]
+#
+# Reads resnet8.o, resnet8.h, resnet8.weights.txt and input.bin in the folder where it is started: the bytes of the inputs,
+# once or several times. The outputs are printed as bytes and written to output.bin; of a debug build, all inner tensors too.
+set -euo pipefail
+network=$1
+processor=${2:-corei7_icelake_u}
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+
+"${CC:-gcc}" -O2 -std=gnu99 -ffreestanding -nostdlib -static -no-pie -fno-pie -mno-red-zone -fno-stack-protector \
+    -fcf-protection=none -fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables \
+    -Wl,-z,noexecstack,-z,max-page-size=4096,--build-id=none -T "$here/x86_bare.ld" -I. \
+    -DSD_NETWORK="$network" -DSD_UPPER="${network^^}" \
+    "$here/../cortex_m/main.c" "$here/host.c" "$here/start.S" "$network.o" -o program.elf 2> link.log || {
+    cat link.log >&2
+    exit 1
+}
+objcopy -O binary --only-section .rom program.elf rom.bin
+objcopy -O binary --only-section .text program.elf program.bin
+
+# Debian's Bochs starts in its debugger, which is told to continue; it ends with 1 where a program ends it.
+rm -f output.bin
+bochs -q -f "$here/bochsrc.txt" "cpu: model=$processor, ips=50000000, reset_on_triple_fault=0" \
+    <<< $'c\nq' > console.log 2>&1 || true
+if ! grep -qx "done" console.log; then
+    echo "run.sh: error: the program did not end in Bochs; console.log and bochs.log say why:" >&2
+    grep -A1 "exiting with the following message" console.log >&2
+    exit 1
+fi
+grep -aE '^[^ ]+( [0-9a-f]{2})+$' console.log
