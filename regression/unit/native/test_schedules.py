@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native import test_minimal as minimal
 from native.compiled import differing, machines
 from native.test_networks import lowered
 from native.test_windows import PLANE, Window, network
 from npu.test_networks import inputs
+from targets import lowering
 
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
@@ -16,6 +18,8 @@ from stepdown.errors import InputError, ResourceError
 from stepdown.native import tuning
 from stepdown.native.code import Code
 from stepdown.native.kernels.base import Choice, Kernel
+from stepdown.native.kernels.conv import Mac
+from stepdown.native.kernels.tile_sizes import WITHOUT
 from stepdown.native.machine import Machine, machine_of
 from stepdown.native.passes.codegen import Codegen
 from stepdown.native.schedules import Cache, Schedule, shipped
@@ -47,10 +51,33 @@ def test_any_schedule_makes_the_same_bytes(machine, tmp_path: Path) -> None:
     assert differing(program, inputs(program), replace(MACHINES[machine], schedules=taken), tmp_path) == {}
 
 
+def test_any_size_of_tiles_makes_the_same_bytes(tmp_path: Path) -> None:
+    program = lowered(minimal.network([(16, 48)], (8, 12), [1] * 4), "INT8")
+    (choice,) = choices(program, MACHINES["x86-64-v3"])
+    assert {"results": WITHOUT} in choice.others
+    assert len(choice.others) == 2
+    for schedule in choice.others:
+        chosen = replace(MACHINES["x86-64-v3"], schedules={choice.workload: schedule})
+        (folder := tmp_path / str(schedule["results"])).mkdir()
+        assert bool(minimal.forms(program, chosen)) == (schedule["results"] != WITHOUT)
+        assert differing(program, inputs(program), chosen, folder) == {}
+
+
+def test_sizes_of_tiles_of_reals() -> None:
+    program = minimal.network([(64, 64)], (16, 16), [1] * 4)
+    lowering("F32", "x86_64").run(program)
+    (choice,) = choices(program, MACHINE)
+    for schedule in choice.others:
+        code = Code(program, replace(MACHINE, schedules={choice.workload: schedule}), "net")
+        (kernel,) = [call.kernel for call in code.network.calls if isinstance(call.kernel, Mac)]
+        taken = kernel.choice()
+        assert taken and (taken.taken == schedule or schedule == {"results": WITHOUT} and "rows" in taken.taken)
+
+
 def test_every_row_of_the_table_is_a_choice_of_its_kernel() -> None:
     for processor in ("x86-64", "x86-64-v3", "cascadelake", "cooperlake"):
         for workload, schedule in shipped(processor).items():  # type: ignore[attr-defined]
-            assert set(schedule) == {"rows", "columns", "positions", "vectors"}, workload
+            assert set(schedule) in ({"rows", "columns", "positions", "vectors"}, {"results"}), workload
             assert all(type(n) is int and n > 0 for n in schedule.values()), workload
 
 

@@ -19,11 +19,12 @@ import numpy as np
 from stepdown.native.dots import packed, wide_dot
 from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
-from stepdown.native.kernels.base import Buffers, kernel
+from stepdown.native.kernels.base import Buffers, Choice, kernel
 from stepdown.native.kernels.conv import IntegerMac, OverWindows
 from stepdown.native.kernels.image import counted, cuts, rounds
 from stepdown.native.kernels.minimal_forms import FORMS, both, plus
 from stepdown.native.kernels.minimal_plan import Plan, direct_cost
+from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.tir import Expr, Function, cast, const, largest, smallest, tirx
 
 _MOST_SHARES = 4
@@ -59,7 +60,16 @@ class Minimal(OverWindows, IntegerMac):
         fitting = [plan for plan in plans if plan.bytes <= 2 * room and plan.cost < direct]
         if not fitting:
             raise self.refuse("is as fast without minimal filtering")
-        self.plan = min(fitting, key=lambda plan: plan.cost)
+        costs = {plan.form.results: plan.cost for plan in fitting}
+        text = f"minimal {type(self.dot).__name__} {self.dot.operand}x{self.dot.lanes} {image.text} in {room}"
+        self.sizes = TileSizes(text, {**costs, WITHOUT: direct}, min(costs, key=costs.__getitem__))
+        if (taken := self.sizes.taken(self.machine.schedules)) == WITHOUT:
+            raise self.refuse("was found to be as fast without minimal filtering")
+        (self.plan,) = [plan for plan in fitting if plan.form.results == taken]
+
+    def choice(self) -> Choice:
+        """Return the sizes of tiles."""
+        return self.sizes.choice(self.plan.form.results)
 
     def _reach(self) -> int:
         """Return what no |sum| exceeds before the bias is added."""

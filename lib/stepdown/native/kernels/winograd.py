@@ -19,9 +19,10 @@ from stepdown.native.constant_products import product
 from stepdown.native.cook_toom import POINTS, TAPS, Matrix, MinimalFilter
 from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
-from stepdown.native.kernels.base import Buffers, kernel
+from stepdown.native.kernels.base import Buffers, Choice, kernel
 from stepdown.native.kernels.conv import FloatMac, Mac, OverWindows
 from stepdown.native.kernels.image import Cut, counted, cuts, rounds
+from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.kernels.tiling import Tiling
 from stepdown.native.tir import Expr, Function, const, largest, smallest, tirx
 
@@ -47,11 +48,21 @@ class WinogradCode(OverWindows, Mac):
         lanes = self.dot.lanes
         found = [Tiling(image, MinimalFilter(m), lanes, self.machine.registers) for m in POINTS]
         least = min(each.cost() for each in found)
-        self.tiling = next(each for each in found if each.cost() <= _LEEWAY * least)
-        direct = TAPS**2 * image.out_height * image.out_width * image.channels * self.tiling.vectors
-        if self.tiling.cost() > _GAIN * direct:
+        by_rule = next(each for each in found if each.cost() <= _LEEWAY * least)
+        direct = TAPS**2 * image.out_height * image.out_width * image.channels * by_rule.vectors
+        if by_rule.cost() > _GAIN * direct:
             raise self.refuse("takes longer by tiles")
+        costs = {each.filter.results: each.cost() for each in found}
+        text = f"tiles {self.dot.operand}x{lanes} {image.text}"
+        self.sizes = TileSizes(text, {**costs, WITHOUT: direct}, by_rule.filter.results)
+        if (taken := self.sizes.taken(self.machine.schedules)) == WITHOUT:
+            raise self.refuse("was found to be as fast without tiles")
+        (self.tiling,) = [each for each in found if each.filter.results == taken]
         self._filter, self._lanes = self.tiling.filter, lanes
+
+    def choice(self) -> Choice:
+        """Return the sizes of tiles."""
+        return self.sizes.choice(self._filter.results)
 
     def band(self) -> Band:
         """Return how the rows of one row of tiles are copied."""
