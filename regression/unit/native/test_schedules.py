@@ -71,7 +71,7 @@ def test_sizes_of_tiles_of_reals() -> None:
         code = Code(program, replace(MACHINE, schedules={choice.workload: schedule}), "net")
         (kernel,) = [call.kernel for call in code.network.calls if isinstance(call.kernel, Mac)]
         taken = kernel.choice()
-        assert taken and (taken.taken == schedule or schedule == {"results": WITHOUT} and "rows" in taken.taken)
+        assert taken and (taken.taken == schedule or (schedule == {"results": WITHOUT} and "rows" in taken.taken))
 
 
 def test_every_row_of_the_table_is_a_choice_of_its_kernel() -> None:
