@@ -17,7 +17,7 @@ _PRODUCT, _SIMPLE = 0.65, 0.3
 
 @dataclass(frozen=True)
 class Plan:
-    """Tiles of `form.results` squared; positions × vectors of sums in registers; `room` is the memory in bytes."""
+    """Tiles of `form.results` squared; positions × vectors of sums in registers; `room` the bytes for changed tiles."""
 
     form: Form
     over: Image
@@ -59,9 +59,7 @@ class Plan:
     @cached_property
     def rows(self) -> int:
         """Rows of tiles at a time."""
-        fitting = (self.room // 2 - self.weights_plane * self.places) // (
-            self.places * self.across * self.over.channels
-        )
+        fitting = self.room // (2 * self.places * self.across * self.over.channels)
         return -(-self.down // -(-self.down // max(1, fitting)))
 
     @cached_property
