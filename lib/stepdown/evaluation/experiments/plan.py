@@ -119,14 +119,17 @@ def checked(rows: Iterable[Row], subjects: Mapping[str, Subject], where: str) ->
                 )
         if row.threads < 1:
             raise InputError(f"{row.threads} threads", where, "threads = 1 or more")
-        _check_effort(row)
+        _check_effort(row, where)
     return kept
 
 
-def _check_effort(row: Row) -> None:
+def _check_effort(row: Row, where: str) -> None:
     from stepdown.native.effort import effort_of
 
-    effort_of(row.level, row.layout)
+    try:
+        effort_of(row.level, row.layout)
+    except InputError as error:
+        raise InputError(error.what, where, error.fix) from None
 
 
 def _plain(row: Row) -> Row:
