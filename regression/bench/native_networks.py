@@ -1,6 +1,7 @@
 """The networks on which code for CPUs is judged, as files for ours and for every peer, kept in a work folder."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -28,6 +29,8 @@ from stepdown.native.machine import machine_of
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
 REGRESSION = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("STEPDOWN_DATA", REGRESSION.parents[1] / "shared" / "data"))
+MODELS = DATA / "models" if (DATA / "models").exists() else REGRESSION / "model"
 CHIP = "x86_64"
 
 
