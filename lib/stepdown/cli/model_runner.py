@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepdown.cli.perf_flags import add_perf_flags, check_perf, report_perf, wants_perf
+from stepdown.cli.repeat_flags import add_repeat_flags, check_repeat, report_repeat
 from stepdown.cli.tool import Parser
 from stepdown.errors import InputError
 
@@ -25,6 +26,7 @@ examples:
       --output mobilenet_v2_all_tensors_mlir_f32.npz
   model_runner.py --model mobilenet_v2_opt.onnx --input mobilenet_v2_in_f32.npz --output outputs.npz
   model_runner.py --model mobilenet_v2.mlir --input cat.jpg --time
+  model_runner.py --model mobilenet_v2.so --input cat.jpg --threads 2 --repeat 100
   model_runner.py --model mobilenet_v2_int8.bmodel --trace trace.json --perf perf
 """
 TOP = 5
@@ -62,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print where the time of this run on this computer goes, op by op",
     )
+    add_repeat_flags(tool)
     add_perf_flags(tool)
     return tool
 
@@ -72,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("the following arguments are required: --input", fix="see model_runner.py --help")
     if wants_perf(args):
         check_perf(args)
+    check_repeat(args)
     if (args.network or args.shuffle is not None) and not args.model.endswith(".bmodel"):
         raise InputError("is for a .bmodel", "--network" if args.network else "--shuffle", "leave it out")
     stage = _run(args) if args.input else None
@@ -90,15 +94,18 @@ def _run(args: argparse.Namespace) -> "Stage | None":
     check_files(paths)
     _check_output(args, paths)
     options = RunnerOptions(
-        output_type=args.output_type, kernels=args.kernels, network=args.network, shuffle=args.shuffle
-    )
+        threads=args.threads, output_type=args.output_type, kernels=args.kernels, network=args.network,
+        shuffle=args.shuffle,
+    )  # fmt: skip
     with closing(open_runner(args.model, options)) as runner:
-        tensors = runner.run(_inputs(args, runner, paths), "all" if args.dump_all_tensors else "outputs")
+        inputs = _inputs(args, runner, paths)
+        tensors = runner.run(inputs, "all" if args.dump_all_tensors else "outputs")
         metadata = _of_kept(runner.metadata, tensors)
         if args.output:
             write_npz(args.output, tensors, metadata)
         _print_outputs(tensors, metadata)
         _warn_of_overflow(runner)
+        report_repeat(args, runner, inputs)
         if args.time:
             _print_times(runner)
         stage: Stage | None = getattr(runner, "stage", None)

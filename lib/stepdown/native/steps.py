@@ -12,10 +12,11 @@ import numpy as np
 from stepdown.native.network import Call
 from stepdown.native.tir import Expr, Function
 
-_MACS_A_US, _BYTES_A_US = 20_000, 4_000
+_MACS_A_US, _BYTES_A_US = 50_000, 4_000
 """How fast a thread is where it is slow: convolutions with few channels, elements one by one."""
-_LEAST_US = 2.0
-"""Of work that is shared: several times what it costs to hand a part to another thread, some 0.3 µs."""
+_LEAST_US = 4.0
+"""Of work that is shared: twice what sharing costs, 0.5 µs to wait for each other and some 1.5 µs for bytes that come
+from the cache of another processor (measured on two processors that do not share one)."""
 _GRAIN_US, _MOST_GRAINS = 100.0, 4
 """A thread's share is cut into so long parts, so that a thread that is done takes from one that is late."""
 

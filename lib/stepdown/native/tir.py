@@ -50,7 +50,7 @@ class Function:
         self.name = name
         self.units = 0
         """Into how many parts the work can be divided; 0 where no loop is shared."""
-        self._shares = shares
+        self.shares = shares
         self._inside = False
         self._part: tuple[Any, Any] | None = None
         self._tir = tirx()
@@ -82,9 +82,9 @@ class Function:
         return buffer
 
     @contextmanager
-    def loop(self, extent: int, kind: str = "serial") -> Iterator[Expr]:
+    def loop(self, extent: Expr, kind: str = "serial") -> Iterator[Expr]:
         """Write a loop around what follows; yields its counter. One round needs no loop."""
-        if extent == 1:
+        if isinstance(extent, int) and extent == 1:
             yield self._tir.const(0, "int32")
             return
         counter = self._tir.Var(self._name("i"), "int32")
@@ -99,7 +99,7 @@ class Function:
         Of loops one after the other, as those over `cuts`, all rounds are divided together: `of` is how many there
         are, `before` how many of them come before this loop's.
         """
-        if not self._shares:
+        if not self.shares:
             with self.loop(extent) as i:
                 yield i
             return
@@ -114,7 +114,7 @@ class Function:
 
     def share(self, extent: int) -> tuple[Expr, Expr]:
         """Return from which round up to which one this part of the work goes; not within a loop that is shared."""
-        if not self._shares:
+        if not self.shares:
             return 0, extent
         assert not self._inside, "a part of a part is not the work"
         self.units = max(self.units, extent)

@@ -217,7 +217,8 @@ class _Library:
         self._bytes = [table[i].bytes for i in range(count.value)]
         self._model: int | None = self._functions.sd_create_threads(ctypes.c_int(threads or 1))
         if not self._model:
-            raise ResourceError(f"has no memory, or no threads, to run in ({threads or 1} threads)", path)
+            what = f"memory, or no {threads} threads," if threads > 1 else "memory"
+            raise ResourceError(f"has no {what} to run in", path)
 
     def data(self, tensor: int) -> np.ndarray:
         """Return the memory of a tensor, as bytes."""

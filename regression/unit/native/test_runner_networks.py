@@ -51,6 +51,7 @@ def test_digits(run_model: Program, mode: str, tmp_path: Path) -> None:
     path, model = tmp_path / "digits.so", REGRESSION / "model" / "mnist_cnn.onnx"
     wanted = top_k(probabilities(network(path, model, DIGIT, mode, PORTABLE), DIGIT, CAT))
     found = run_model.result(path, CAT)["top"]
+    assert run_model.result(path, CAT, "--threads", "3")["top"] == found
     assert [c["id"] for c in found] == [i for i, _ in wanted]
     assert np.allclose([c["p"] for c in found], [p for _, p in wanted], rtol=0, atol=1e-7)
 

@@ -35,11 +35,16 @@ class Band:
         """Return the bytes of the copy that rows × columns of results need."""
         return self.elements(rows, columns) * _BYTES[self.dtype]
 
-    def write(self, f: Function, x: Any, copy: Any, at: tuple[Expr, Expr, Expr], size: tuple[int, int]) -> None:
+    def pixels(self, f: Function, x: Any, source: Expr, copy: Any, target: Expr, count: int) -> None:
+        """Copy some pixels of a flat image, from one on to another place of the copy."""
+        channels = self.image.channels
+        self._run(f, x, source * channels, copy, target * channels, count * channels)
+
+    def write(self, f: Function, x: Any, copy: Any, at: tuple[Expr, Expr, Expr], size: tuple[Expr, int]) -> None:
         """Copy what `size` results from (image, row, column) `at` on need."""
         image = self.image
         if image.is_flat:
-            self._run(f, x, at[2] * image.channels, copy, 0, size[1] * image.channels)
+            self.pixels(f, x, at[2], copy, 0, size[1])
             return
         columns = image.band(size[1], 1)
         with f.loop(image.band(size[0], 0)) as r:

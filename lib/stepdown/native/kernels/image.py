@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from stepdown.native.tir import Expr, Function
 
@@ -67,7 +68,7 @@ class Image:
         """Copied rows and columns from one window to the next."""
         return self.strides[0] // self.steps[0], self.strides[1] // self.steps[1]
 
-    def band(self, results: int, axis: int) -> int:
+    def band(self, results: Any, axis: int) -> Any:
         """Return how many copied rows (axis 0) or columns (axis 1) so many results need."""
         return (results - 1) * self.moves[axis] + (self.kernel[axis] - 1) * self.dilations[axis] + 1
 

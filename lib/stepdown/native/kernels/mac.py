@@ -4,7 +4,7 @@ Some rows of the image are copied with their padding, in the type that the proce
 of positions × channels of sums stays in registers for the whole depth of the sum.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -16,6 +16,7 @@ from stepdown.native.dots import Dot, packed
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice
 from stepdown.native.kernels.image import Cut, Image, counted, cuts, last_apart, rounds
+from stepdown.native.kernels.tiles import Block, Tile, shared_tiles, tiles, unevenness, units
 from stepdown.native.schedules import Schedules
 from stepdown.native.tir import Expr, Function
 
@@ -26,30 +27,10 @@ _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
 _SHARES = (0.5, 0.25, 2, 4)
 """Of what is copied at a time by rule: other sizes that are worth a trial."""
-_FEW_TILES = 6
+_MACS_A_BYTE, _BYTES_FROM_AFAR = 8, 6
+"""What is multiplied while a byte is copied or read; what is copied while one comes from another thread's cache."""
 _STORED = 2
 """Vectors of sums whose results are stored at a time: they are packed together."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """How the work is cut: rows and columns of results a copy, positions and vectors of sums in registers."""
-
-    rows: int
-    columns: int
-    positions: int
-    vectors: int
-
-
-@dataclass(frozen=True)
-class Tile:
-    """What is made of one copy: image, first row and column, and its size, rows × columns of results."""
-
-    batch: Expr
-    row: Expr
-    column: Expr
-    rows: int
-    columns: int
 
 
 class MacCode:
@@ -166,11 +147,11 @@ class MacCode:
     # --- code
 
     def write(self, f: Function, x: Any, y: Any, constants: Buffers, finish: Finish) -> None:
-        """Write the loops over images, rows and groups; threads share the copies, or channels where these are few."""
-        by_channels = self._tile_count < _FEW_TILES
+        """Write the loops over images, rows and groups; threads share rows, or channels, whatever costs less."""
+        by_channels = self._shares_channels
         parts = last_apart(cuts(self.vectors, self.block.vectors))
-        for tile in self._tiles(f, not by_channels):
-            self._band.write(f, x, constants["scratch"], (tile.batch, tile.row, tile.column), (tile.rows, tile.columns))
+        for tile in (tiles if by_channels or not f.shares else shared_tiles)(f, self.image, self.block):
+            tile.copy(f, self._band, x, constants["scratch"])
             with f.loop(self.image.group) as group:
                 for before, part in counted(parts):
                     with rounds(f, part.count, before, parts, by_channels) as i:
@@ -178,21 +159,23 @@ class MacCode:
                         block.write(y, finish)
 
     @property
-    def _tile_count(self) -> int:
-        """Copies along the dimension in which there are the most."""
-        image, block = self.image, self.block
-        return max(-(-image.out_height // block.rows), -(-image.out_width // block.columns))
+    def _shares_channels(self) -> bool:
+        """Whether two threads share channels: each copies all rows then; else rows, and each reads all weights.
 
-    def _tiles(self, f: Function, shared: bool) -> Iterator[Tile]:
-        image, block = self.image, self.block
-        rows, columns = cuts(image.out_height, block.rows), cuts(image.out_width, block.columns)
-        with f.loop(image.batch) as batch:
-            for above, down in counted(rows):
-                with rounds(f, down.count, above, rows, shared and not image.is_flat) as i:
-                    for left, across in counted(columns):
-                        with rounds(f, across.count, left, columns, shared and image.is_flat) as j:
-                            row, column = down.first + i * down.width, across.first + j * across.width
-                            yield Tile(batch, row, column, down.width, across.width)
+        Where neighbours share rows, a thread finds most of what it reads where it wrote it itself; of channels it has
+        to get half of it from the other, as has the next op.
+        """
+        image, wide = self.image, {"int32": 1, "float64": 2}.get(self.dot.sums, 4)
+        pixels, weights = image.batch * image.out_height * image.out_width, self.vector_weights * self.vectors
+        rounds_down = -(-image.out_height // self.block.rows)
+        rows = image.out_height if image.is_flat else self.block.rows
+        copied = image.batch * rounds_down * self._band.bytes(rows, image.out_width)
+        given = image.batch * image.height * image.width * image.channels
+        fetched = wide * (given + pixels * image.out_channels) * _BYTES_FROM_AFAR
+        read, macs = wide * weights * image.group, pixels * weights * image.group / _MACS_A_BYTE
+        by_rows = macs * unevenness(units(image, self.block)) + read + copied / 2
+        by_channels = macs * unevenness(-(-self.vectors // self.block.vectors)) + read / 2 + copied + fetched / 2
+        return by_channels < by_rows
 
 
 @dataclass(frozen=True)
@@ -210,8 +193,8 @@ class _Block:
     def write(self, y: Any, finish: Finish) -> None:
         """Write the loops over positions, and the sums and results of each."""
         f, lanes = self.f, self.code.dot.lanes
-        for places in cuts(self.tile.columns, self.code.block.positions):
-            with f.loop(self.tile.rows) as row, f.loop(places.count) as i:
+        for places in self.tile.places:
+            with places.given(f), f.loop(self.tile.rows) as row, f.loop(places.count) as i:
                 column = places.first + i * places.width
                 sums = f.local(self.code.dot.sums, self.part.width * places.width * lanes)
                 self._start(sums, places.width)

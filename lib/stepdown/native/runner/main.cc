@@ -134,8 +134,7 @@ void write_tensors(const Model &model, const Options &options) {
 int run(const Options &options) {
     const std::vector<std::string> labels =
         options.labels.empty() ? std::vector<std::string>() : read_labels(options.labels);
-    Model model(options.model);
-    if (options.threads > 1) throw input_error("the library runs on one thread", "--threads");
+    Model model(options.model, options.threads);
     expect_illegal_instructions(model);
     Result result;
     const Tensors given = inputs_of(model, options, result);

@@ -89,7 +89,7 @@ void check_file(const std::string &path) {
 
 }  // namespace
 
-Model::Model(const std::string &path) : path_(path) {
+Model::Model(const std::string &path, int threads) : path_(path) {
     check_file(path);
     library_ = dlopen((path.find('/') == std::string::npos ? "./" + path : path).c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library_) throw input_error(std::string(kNoLibrary) + " (" + dlerror() + ")", path);
@@ -107,13 +107,25 @@ Model::Model(const std::string &path) : path_(path) {
                           path, "name this one (or an older one) by processor=... of --codegen");
     }
     describe();
-    model_ = sd_create_();
-    if (!model_) throw Error(kResources, path + ": has no memory to run in");
+    create(threads);
 }
 
 Model::~Model() {
     if (model_) sd_destroy_(model_);
     if (library_) dlclose(library_);
+}
+
+void Model::create(int threads) {
+    if (threads == 1) {
+        model_ = sd_create_();
+    } else {
+        decltype(&sd_create_threads) create_threads = nullptr;
+        find(create_threads, "sd_create_threads");
+        model_ = create_threads(threads);
+    }
+    if (model_) return;
+    const std::string what = threads == 1 ? "memory" : "memory, or not so many threads,";
+    throw Error(kResources, path_ + ": has no " + what + " to run in");
 }
 
 template <class Function>

@@ -34,8 +34,9 @@ struct Input {
 
 class Model {
 public:
-    // Throws Error: (input) no such file, or no library of a network for this processor; (resources) no memory.
-    explicit Model(const std::string &path);
+    // Throws Error: (input) no such file, or no library of a network for this processor; (resources) no memory, or not
+    // so many threads.
+    Model(const std::string &path, int threads);
     ~Model();
     Model(const Model &) = delete;
     Model &operator=(const Model &) = delete;
@@ -55,6 +56,7 @@ public:
 private:
     template <class Function>
     void find(Function &function, const char *name);
+    void create(int threads);
     void describe();
     const Tensor *named(const std::string &name) const;
     Array reals(const Array &array, const Tensor &tensor) const;
