@@ -128,12 +128,17 @@ class Networks:
         with redirect_stdout(StringIO()):
             model_transform.run(model_transform.parser().parse_args(words))
 
-    def code(self, name: str, mode: str, each_apart: bool = False) -> Code:
-        """Return our code for this computer."""
+    def lowered(self, name: str, mode: str) -> Program:
+        """Return a network as the chip computes it."""
         program = self.top(name)
         if mode == "INT8":
             calibrate(program, inputs(program))
         ConvertTopToTpu(mode=mode, chip=CHIP).run(program)
+        return program
+
+    def code(self, name: str, mode: str, each_apart: bool = False) -> Code:
+        """Return our code for this computer."""
+        program = self.lowered(name, mode)
         return Code(program, machine_of(load_chip(CHIP), processor()), "net", each_apart=each_apart)
 
     def _write_library(self, name: str, mode: str, path: Path) -> None:

@@ -16,7 +16,7 @@ from stepdown.native.machine import Machine
 from stepdown.native.schedules import Cache, Schedule
 
 _ROUNDS, _LIMIT_S = 12, 120.0
-_WORTH = 0.97
+WORTH = 0.97
 """What a schedule may take of the time of the one before, to be taken: less than what repeats itself differ by."""
 
 
@@ -65,7 +65,7 @@ class _Search:
             print(f"tune: {len(self._workloads)} workloads, trial {trial + 1} of {trials}", file=sys.stderr)
             tried = {n: w.others[trial] for n, w in self._workloads.items() if trial < len(w.others)}
             for name, (before, after) in self._timed(tried, f"trial{trial}").items():
-                if after < _WORTH * before:
+                if after < WORTH * before:
                     best[name] = min(best.get(name, (1.0, {})), (after / before, tried[name]), key=lambda b: b[0])
         self._keep({name: schedule for name, (_, schedule) in best.items()})
 
@@ -100,7 +100,7 @@ class _Search:
         again, kept = self._timed(chosen, "chosen"), 0
         for name, workload in self._workloads.items():
             before, after = again.get(name, (1.0, 1.0))
-            better = after < _WORTH * before
+            better = after < WORTH * before
             kept += better
             seconds = {"before": before, "after": after} if name in again else {}
             self._cache.keep(name, chosen[name] if better else workload.taken, seconds)
