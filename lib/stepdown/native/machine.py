@@ -19,6 +19,9 @@ _DOTS = (
 )  # fmt: skip
 """By feature, the instruction that sums products of neighbouring integers."""
 
+SUMS = ("f32", "f64")
+"""How f16 and bf16 are summed: in f32 where there are vectors, or in f64 everywhere, with the reference's bits."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -35,6 +38,8 @@ class Machine:
     """Whether several threads may share the work of a kernel."""
     schedules: Schedules = field(default_factory=dict[str, Schedule], compare=False)
     """How the work of kernels is cut where their rules do not decide."""
+    sums: str = "f32"
+    """One of SUMS."""
 
     @cached_property
     def target(self) -> Any:
@@ -93,6 +98,16 @@ class Machine:
         return bool(self._known & {"avx2", "avx512bw"})
 
     @property
+    def half_sums(self) -> str:
+        """The type in which f16 and bf16 are summed."""
+        return "float32" if self.sums == "f32" and self.lanes > 1 else "float64"
+
+    @property
+    def converts_f16(self) -> bool:
+        """Whether there are instructions from f16 to f32 and back."""
+        return bool(self.features_among(("f16c",)) if self.triple.startswith("x86") else ())
+
+    @property
     def dot(self) -> str:
         """How products of integers are summed: `plain`, or the kind of instruction that does it (see `dots`)."""
         if not self.effort.blocks_registers:
@@ -108,16 +123,20 @@ _FAMILIES = {"x86": ("avx512bw", "avx512vnni", "avx2", "sse2"), "aarch": ("neon"
 """By how a triple begins, the features that may be asked for."""
 
 
-def machine_of(chip: Chip, processor: str = "", features: str = "", effort: Effort = STANDARD) -> Machine:
+def machine_of(
+    chip: Chip, processor: str = "", features: str = "", effort: Effort = STANDARD, sums: str = "f32"
+) -> Machine:
     """Return the processor of a chip; `processor` takes the place of its own, as `-mcpu` of a compiler.
 
     Raises:
-        InputError: LLVM does not know the processor.
+        InputError: LLVM does not know the processor, or there are no such sums.
     """
+    if sums not in SUMS:
+        raise InputError(f"there are no sums in '{sums}'", "--codegen", f"choose one of {', '.join(SUMS)}")
     own = tuple(features.split(",")) if features else chip.features
     machine = Machine(
         chip.triple, processor or chip.processor, own, chip.float_abi, chip.scratch_bytes,
-        "c" if chip.kind == "c" else "llvm", effort,
+        "c" if chip.kind == "c" else "llvm", effort, sums=sums,
     )  # fmt: skip
     if machine.is_c:
         return machine

@@ -15,9 +15,11 @@ from stepdown.formats.onnx.importer import import_model
 from stepdown.native import steps
 from stepdown.native.cook_toom import POINTS, TAPS, Matrix, MinimalFilter
 from stepdown.native.kernels.conv import FloatConvolution, Mac
+from stepdown.native.kernels.half import HalfWinograd
 from stepdown.native.kernels.winograd import Winograd
 from stepdown.native.machine import Machine
 from stepdown.native.network import network_of
+from stepdown.numerics.floats import ROUND
 from stepdown.runtimes.native import NativeRunner
 from stepdown.runtimes.runner import RunnerOptions
 from stepdown.transforms.canonicalize import Canonicalize
@@ -25,6 +27,8 @@ from stepdown.transforms.canonicalize import Canonicalize
 MACHINES = machines()
 RNG = np.random.default_rng(5)
 UNIT = 2.0**-24
+ROUNDED = {"F16": 2.0**-11, "BF16": 2.0**-8}
+"""What rounding to nearest changes a number by at most, by mode."""
 SHAPES = {
     "F(4), two blocks, rests down and across": ((1, 70, 15, 11), 20, (1, 1, 1, 1), 4),
     "F(4), two images, padding on one side": ((2, 24, 16, 11), 19, (0, 1, 2, 0), 4),
@@ -49,7 +53,9 @@ def test_the_matrices_are_a_filter(results) -> None:
             assert sums == [operand == result + tap for result in range(results)]
 
 
-def convolution(shape: tuple[int, ...], out: int, pads: tuple[int, ...]) -> tuple[Program, np.ndarray, np.ndarray]:
+def convolution(
+    shape: tuple[int, ...], out: int, pads: tuple[int, ...], mode: str = "F32"
+) -> tuple[Program, np.ndarray, np.ndarray]:
     """Return a network of one convolution with a ReLU, its weights and its bias."""
     weights = RNG.normal(size=[out, shape[1], TAPS, TAPS]).astype(np.float32)
     bias = RNG.normal(size=out).astype(np.float32)
@@ -65,7 +71,7 @@ def convolution(shape: tuple[int, ...], out: int, pads: tuple[int, ...]) -> tupl
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     program = import_model(onnx.shape_inference.infer_shapes(model), "tiles")
     Canonicalize().run(program)
-    lowering("F32", "x86_64").run(program)
+    lowering(mode, "x86_64").run(program)
     return program, weights.astype(np.float64), bias.astype(np.float64)
 
 
@@ -118,6 +124,24 @@ def test_sums_are_within_their_bound(case, machine, tmp_path: Path) -> None:
     apart = np.abs(got - wanted)
     assert (apart <= limit).all()
     assert apart.max() < 2e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("mode", ROUNDED)
+def test_halves_are_summed_in_f32_and_rounded_once(mode, tmp_path: Path) -> None:
+    """Their products are those of the rounded numbers; result and reference are rounded once each."""
+    shape, out, pads, results = SHAPES["F(4), two images, padding on one side"]
+    program, weights, bias = convolution(shape, out, pads, mode)
+    (kernel,) = convolutions(program, MACHINES["x86-64-v3"])
+    assert isinstance(kernel, HalfWinograd)
+    to_half, unit = ROUND[mode.lower()], ROUNDED[mode]
+    x = to_half(RNG.normal(size=shape)).astype(np.float32)
+    (got,) = compiled(program, MACHINES["x86-64-v3"], tmp_path, debug=False).run({"x": x}).values()
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), pads[::2], pads[1::2]))
+    held = to_half(weights).astype(np.float64)
+    sums = np.einsum("ncijpq,ocpq->noij", windows(padded, TAPS, 1), held, optimize=True)
+    wanted = np.maximum(sums + bias[:, None, None], 0)
+    limit = bound(padded, held, results, got.shape[2:]) + 2 * UNIT * np.abs(bias).max()
+    assert (np.abs(got - wanted) <= limit + unit * (np.abs(wanted) + limit)).all()
 
 
 @pytest.mark.parametrize("case", SHAPES)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepdown.dialects.types import quant_of, storage_of
-from stepdown.native.halves import HALVES, rounded, widened
+from stepdown.native.halves import HALVES, Half
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.elementwise import Elementwise
 from stepdown.native.tir import Expr, bits, cast, clamp, const, select
@@ -38,14 +38,17 @@ class Conversion(Elementwise):
         real = self._real(values[0])
         if self._target:
             return self._quantised(real)
-        return rounded(cast("float64", real), self._kinds[1]) if self._kinds[1] in HALVES else real
+        return self._half(1).closed(real) if self._kinds[1] in HALVES else real
 
     def _real(self, value: Expr) -> Expr:
         """Return the value as float32: (q − zp) · scale of an integer."""
         if self._source is None:
-            return widened(value, self._kinds[0]) if self._kinds[0] in HALVES else value
+            return self._half(0).real(value) if self._kinds[0] in HALVES else value
         difference = cast("int32", value) - self._source.zero_point
         return cast("float32", difference) * const(float(np.float32(self._source.scale)), "float32")  # type: ignore[arg-type]
+
+    def _half(self, side: int) -> Half:
+        return Half(self._kinds[side], "float32", self.machine.converts_f16)
 
     def _quantised(self, value: Expr) -> Expr:
         """Return saturate(round(x / scale) + zp); NaN becomes the zero point.

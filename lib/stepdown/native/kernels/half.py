@@ -1,7 +1,8 @@
-"""Ops of f16 and bf16: computed in float64 and rounded once, as the reference does.
+"""Sums of products of f16 and bf16: computed wide and rounded once.
 
-A sum of products is one of float64, in which products are exact. Rounded, it is the rounded exact sum unless that lies
-so near to the middle of two neighbours that the error of the sum, some 2⁻⁵⁰ of it, decides.
+In float32, where products are exact, the error of a sum of K products is at most K·2⁻²⁴ of the sum of their magnitudes.
+In float64, the rounded sum is the rounded exact one, as the reference's, unless that lies so near to the middle of two
+neighbours that the error of the sum, some 2⁻⁵⁰ of it, decides.
 """
 
 from dataclasses import dataclass
@@ -11,41 +12,35 @@ import numpy as np
 
 from stepdown.dialects.types import storage_of
 from stepdown.native.dots import Plain
-from stepdown.native.halves import HALVES, rounded, stored, widened
+from stepdown.native.halves import HALVES, Half, half_of, stored
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.conv import Mac, OverRows, OverSpread, OverWindows, activated
 from stepdown.native.kernels.depthwise import DepthwiseCode
 from stepdown.native.kernels.direct import Direct
-from stepdown.native.machine import Machine
-from stepdown.native.tir import Expr, Function, cast
+from stepdown.native.kernels.winograd import WinogradCode
+from stepdown.native.tir import Expr, Function
 
-WIDE = "float64"
-
-
-def wide_lanes(machine: Machine) -> int:
-    """Return how many float64 a vector register holds."""
-    return max(1, machine.lanes // 2)
+_F16 = Half("f16")
 
 
 @dataclass(frozen=True)
 class HalfDot(Plain):
-    """Products of f32 operands and 16-bit weights, exact in float64; a multiply-add has the same bits."""
+    """Products of f32 operands and 16-bit weights, exact in the wide type; a multiply-add has the same bits."""
 
     operand: str = "float32"
-    sums: str = WIDE
-    kind: str = "f16"
+    half: Half = _F16
 
     def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
-        """Return where the weights are as float64: they are made wide once for all positions."""
-        wide = f.local(WIDE, self.lanes)
+        """Return where the weights are in the wide type: they are made wide once for all positions."""
+        wide = f.local(self.sums, self.lanes)
         with f.loop(self.lanes, "vector") as lane:
-            f.store(wide, lane, cast(WIDE, widened(buffer[index + lane], self.kind)))
+            f.store(wide, lane, self.half.opened(buffer[index + lane]))
         return wide, 0
 
 
 class HalfMac(Mac):
-    """Sums of products of f16 or bf16, in float64."""
+    """Sums of products of f16 or bf16."""
 
     def check(self) -> None:
         """Refuse other types, and weights that are not constant."""
@@ -54,13 +49,15 @@ class HalfMac(Mac):
         kinds = {self.kind, storage_of(self.op.operands[1]), storage_of(self.op.results[0])}
         if self.kind not in HALVES or len(kinds) > 1 or self.weights[1] is None:
             raise self.refuse("is not of f16 or bf16 with constant weights")
-        self.dot = HalfDot(wide_lanes(self.machine), kind=self.kind)
+        self.half = half_of(self.kind, self.machine)
+        lanes = self.machine.lanes if self.half.wide == "float32" else max(1, self.machine.lanes // 2)
+        self.dot = HalfDot(lanes, sums=self.half.wide, half=self.half)
         self.stored_filter, self.bias = self.weights[1].astype(np.float32), self.weights[2]
         self.prepare()
 
     def opened(self, value: Expr) -> Expr:
         """Return an operand as float32."""
-        return widened(value, self.kind)
+        return self.half.real(value)
 
     def band(self) -> Band:
         """Return a copy in float32."""
@@ -70,11 +67,11 @@ class HalfMac(Mac):
         """Return packed weights and the bias."""
         start = np.zeros(self.over.out_channels) if self.bias is None else self.bias
         weights = self.code.weights(stored(self.filter(), self.kind))
-        return {"weights": weights, "bias": self.code.by_channel(start.astype(np.float64))}
+        return {"weights": weights, "bias": self.code.by_channel(start.astype(self.half.wide))}
 
     def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
         """Return the sum after the fused ReLU, rounded."""
-        return rounded(activated(self.op, total, WIDE), self.kind)
+        return self.half.closed(activated(self.op, total, self.half.wide))
 
 
 @kernel("Conv")
@@ -94,7 +91,26 @@ class HalfDepthwise(DepthwiseCode, HalfMac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return weights and bias, channels filled up to whole vectors."""
-        return {"weights": self._packed_weights(np.float32), "bias": self._packed_bias(np.float64)}
+        return {"weights": self._packed_weights(np.float32), "bias": self._packed_bias(np.dtype(self.half.wide).type)}
+
+
+@kernel("Conv", first=True)
+class HalfWinograd(WinogradCode, HalfMac):
+    """Convolution of 3 × 3 by tiles, in float32."""
+
+    def prepare(self) -> None:
+        """Refuse sums in float64, which are to be exact."""
+        if self.half.wide != "float32":
+            raise self.refuse("is summed in float64")
+        super().prepare()
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """Return weights and bias."""
+        return {"weights": stored(self.packed_weights(), self.kind), "bias": self.packed_bias()}
+
+    def opened_weight(self, value: Expr) -> Expr:
+        """Return a stored weight as float32."""
+        return self.half.real(value)
 
 
 @kernel("ConvTranspose")

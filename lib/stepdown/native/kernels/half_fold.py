@@ -1,4 +1,4 @@
-"""Pools, reductions and softmax of f16 and bf16: in float64, rounded once."""
+"""Pools, reductions and softmax of f16 and bf16: computed wide, rounded once."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stepdown.dialects.types import shape_of, storage_of
-from stepdown.native.halves import HALVES, rounded, widened
+from stepdown.native.halves import HALVES, Half, half_of
 from stepdown.native.kernels.base import Buffers, kernel
+from stepdown.native.kernels.floating import exponential
 from stepdown.native.kernels.pool import Pool
 from stepdown.native.kernels.reduce import Reduction
 from stepdown.native.kernels.softmax import Rows, fold
@@ -21,7 +22,7 @@ _LOG2_HIGH, _LOG2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _DEGREE = 13
 
 
-def exponential(f: Function, x: Expr) -> Expr:
+def exact_exponential(f: Function, x: Expr) -> Expr:
     """Return e^x of a float64 ≤ 0, within 2 units in the last place; 0 below −700.
 
     x = n·ln 2 + r with |r| ≤ ln 2 / 2, ln 2 in two parts; e^r by its Taylor polynomial of degree 13.
@@ -40,18 +41,19 @@ def exponential(f: Function, x: Expr) -> Expr:
 
 
 class HalfPool(Pool):
-    """A pool in float64."""
+    """A pool of f16 or bf16."""
 
     types: ClassVar[tuple[str, ...]] = HALVES
-    sum_type = _WIDE
 
-    def opened(self, value: Expr) -> Expr:
-        """Return an element as float64."""
-        return cast(_WIDE, widened(value, storage_of(self.op.operands[0])))
+    @property
+    def half(self) -> Half:
+        """How the elements are computed with."""
+        return half_of(storage_of(self.op.operands[0]), self.machine)
 
-    def closed(self, value: Expr) -> Expr:
-        """Return what is stored of a result."""
-        return rounded(value, storage_of(self.op.results[0]))
+    @property
+    def sum_type(self) -> str:  # type: ignore[override]
+        """The wide type."""
+        return self.machine.half_sums
 
 
 @kernel("MaxPool")
@@ -60,15 +62,15 @@ class HalfMaxPooling(HalfPool):
 
     def start(self) -> Expr:
         """Return −∞."""
-        return const(-math.inf, _WIDE)
+        return const(-math.inf, self.sum_type)
 
     def combine(self, total: Expr, value: Expr) -> Expr:
         """Return the larger."""
-        return largest(total, self.opened(value))
+        return largest(total, self.half.opened(value))
 
     def result(self, total: Expr, position: Expr, constants: Buffers) -> Expr:
         """Return it."""
-        return self.closed(total)
+        return self.half.closed(total)
 
 
 @kernel("AveragePool")
@@ -78,19 +80,19 @@ class HalfAveragePooling(HalfPool):
     def constants(self) -> dict[str, np.ndarray]:
         """Return the counts."""
         counts = self.op.counts(shape_of(self.op.operands[0]))  # type: ignore[attr-defined]
-        return {"count": np.asarray(counts).astype(np.float64).ravel()}
+        return {"count": np.asarray(counts).astype(self.sum_type).ravel()}
 
     def start(self) -> Expr:
         """Return 0."""
-        return const(0.0, _WIDE)
+        return const(0.0, self.sum_type)
 
     def combine(self, total: Expr, value: Expr) -> Expr:
         """Return the sum."""
-        return total + self.opened(value)
+        return total + self.half.opened(value)
 
     def result(self, total: Expr, position: Expr, constants: Buffers) -> Expr:
         """Return the mean."""
-        return self.closed(total / constants["count"][position])
+        return self.half.closed(total / constants["count"][position])
 
 
 _COMBINED: dict[str, tuple[float, Callable[[Any, Any], Expr]]] = {
@@ -104,10 +106,19 @@ _COMBINED: dict[str, tuple[float, Callable[[Any, Any], Expr]]] = {
 
 @kernel(*_COMBINED)
 class HalfReduction(Reduction):
-    """A reduction in float64."""
+    """A reduction of f16 or bf16."""
 
     types: ClassVar[tuple[str, ...]] = HALVES
-    sum_type = _WIDE
+
+    @property
+    def half(self) -> Half:
+        """How the elements are computed with."""
+        return half_of(storage_of(self.op.operands[0]), self.machine)
+
+    @property
+    def sum_type(self) -> str:  # type: ignore[override]
+        """The wide type."""
+        return self.machine.half_sums
 
     def prepare(self) -> None:
         """Choose the fold."""
@@ -116,16 +127,16 @@ class HalfReduction(Reduction):
 
     def start(self) -> Expr:
         """Return the fold of nothing."""
-        return const(self._first, _WIDE)
+        return const(self._first, self.sum_type)
 
     def combine(self, total: Expr, value: Expr) -> Expr:
         """Return the fold with one more element."""
-        return self._combine(total, cast(_WIDE, widened(value, self.tensors[0].type)))
+        return self._combine(total, self.half.opened(value))
 
     def result(self, total: Expr) -> Expr:
         """Return it, or the mean, rounded."""
-        made = total / const(float(self.count), _WIDE) if self._name == "ReduceMean" else total
-        return rounded(made, self.results[0].type)
+        made = total / const(float(self.count), self.sum_type) if self._name == "ReduceMean" else total
+        return self.half.closed(made)
 
 
 @kernel("Softmax")
@@ -141,7 +152,7 @@ class HalfSoftmax(Rows):
     @property
     def scratch(self) -> tuple[str, int]:
         """The powers of a row."""
-        return _WIDE, self.extent()[0]
+        return self.machine.half_sums, self.extent()[0]
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over rows."""
@@ -150,14 +161,17 @@ class HalfSoftmax(Rows):
 
     def row(self, f: Function, x: Any, y: Any, first: Expr, size: int, step: int) -> None:
         """Write the largest, the powers and their sum, the quotients."""
-        kind, powers = self.results[0].type, self._powers
+        half, powers = half_of(self.results[0].type, self.machine), self._powers
+        wide = half.wide
 
         def value(k: Expr) -> Expr:
-            return cast(_WIDE, widened(x[first + k * step], kind))
+            return half.opened(x[first + k * step])
 
-        top = fold(f, _WIDE, const(-math.inf, _WIDE), size, lambda t, k: largest(t, value(k)))
+        top = fold(f, wide, const(-math.inf, wide), size, lambda t, k: largest(t, value(k)))
         with f.loop(size) as k:
-            f.store(powers, k, exponential(f, f.let(value(k) - top)))
-        total = fold(f, _WIDE, const(0.0, _WIDE), size, lambda t, k: t + powers[k])
+            difference = f.let(value(k) - top)
+            power = exponential(difference) if wide == "float32" else exact_exponential(f, difference)
+            f.store(powers, k, power)
+        total = fold(f, wide, const(0.0, wide), size, lambda t, k: t + powers[k])
         with f.loop(size) as k:
-            f.store(y, first + k * step, rounded(f.let(powers[k] / total), kind))
+            f.store(y, first + k * step, half.closed(f.let(powers[k] / total)))

@@ -22,9 +22,9 @@ class Codegen(Pass):
 
     processor=… and features=+…,-… are those of a compiler; debug=true keeps all tensors readable. chip=NAME or
     chip=X.toml where the module names none, or its chip does not come with Stepdown. level=0…4 says how much is done
-    for speed, layout=nhwc|nchw|blocked how tensors lie; notes=true tells what that costs. tune=N tries
-    N schedules a kernel on this computer, and keeps the best for this run and for later ones with level=4. Bytes of
-    tensors are the same at all.
+    for speed, layout=nhwc|nchw|blocked how tensors lie; notes=true tells what that costs. tune=N tries N schedules a
+    kernel on this computer, and keeps the best for this run and for later ones with level=4. Bytes of integers are the
+    same at all. sums=f64 sums f16 and bf16 in f64, with the bits of the reference; f32 is within a bound, and faster.
     """
 
     model_file: str = ""
@@ -36,6 +36,7 @@ class Codegen(Pass):
     layout: str = ""
     notes: bool = False
     tune: int = 0
+    sums: str = "f32"
 
     required: ClassVar[tuple[str, ...]] = ("model_file",)
 
@@ -85,7 +86,7 @@ class Codegen(Pass):
             fix = f"tune=N with N from 1 on, and level={FROM_FUSIONS[0]} or {FROM_FUSIONS[-1]}"
             raise InputError(f"tune={self.tune} does not go with level={self.level}", "--codegen", fix)
         level = FROM_FUSIONS[-1] if self.tune else self.level
-        machine = machine_of(chip, self.processor, self.features, effort_of(level, self.layout))
+        machine = machine_of(chip, self.processor, self.features, effort_of(level, self.layout), self.sums)
         if not machine.effort.is_tuned:
             return machine
         cache = Cache(machine)
