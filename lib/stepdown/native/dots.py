@@ -129,6 +129,32 @@ class QuadsU8(_Vectors):
         return llvm(f"int32x{self.lanes}", name, total, operands, weights)
 
 
+@dataclass(frozen=True)
+class QuadsS8(_Vectors):
+    """Four products of signed bytes a lane: sdot."""
+
+    group: int = 4
+    operand: str = "int8"
+    centred: bool = False
+
+    def offset(self, stored: str) -> int:
+        """Return -128 for unsigned integers."""
+        return -128 if stored == "u8" else 0
+
+    def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
+        """Return the packed weights."""
+        return f.let(buffer[span(index, 4 * self.lanes)])
+
+    def operands(self, f: Function, buffer: Any, index: Expr) -> Expr:
+        """Return four operands in all lanes."""
+        four = bits("int32", buffer[span(index, 4)])
+        return f.let(bits(f"int8x{4 * self.lanes}", repeat(four, self.lanes)))
+
+    def sum(self, total: Expr, operands: Expr, weights: Expr) -> Expr:
+        """Return the sums with the four products added."""
+        return llvm(f"int32x{self.lanes}", "llvm.aarch64.neon.sdot.v4i32.v16i8", total, operands, weights)
+
+
 PAIR_SUMS = ("pairs", "quads_u8")
 """The dots of processors that sum pairs of 16-bit products in 32 bits."""
 
@@ -139,7 +165,7 @@ def pair_sums(lanes: int, a: Expr, b: Expr) -> Expr:
     return llvm(f"int32x{lanes}", name[lanes], a, b)
 
 
-_DOTS: dict[str, type[Dot]] = {"plain": Plain, "pairs": Pairs, "quads_u8": QuadsU8}
+_DOTS: dict[str, type[Dot]] = {"plain": Plain, "pairs": Pairs, "quads_u8": QuadsU8, "quads_s8": QuadsS8}
 
 
 def dot_of(machine: Machine) -> Dot:

@@ -15,7 +15,7 @@ _REGISTER_BYTES = (
 )  # fmt: skip
 """The widest vector registers by feature, the first that a processor has."""
 _DOTS = (
-    ("avx512vnni", "quads_u8"), ("avx2", "pairs"), ("sse2", "pairs"),
+    ("avx512vnni", "quads_u8"), ("avxvnni", "quads_u8"), ("avx2", "pairs"), ("sse2", "pairs"), ("dotprod", "quads_s8"),
 )  # fmt: skip
 """By feature, the instruction that sums products of neighbouring integers."""
 
@@ -119,7 +119,9 @@ _C_LOOP_BYTES = 32
 _SCALAR_OPT_LEVEL = 1
 """The level of LLVM at which it makes no vectors of loops."""
 
-_FAMILIES = {"x86": ("avx512bw", "avx512vnni", "avx2", "sse2"), "aarch": ("neon",), "riscv": ("v",)}
+_FAMILIES = {
+    "x86": ("avx512bw", "avx512vnni", "avxvnni", "avx2", "sse2"), "aarch": ("neon", "dotprod"), "riscv": ("v",),
+}  # fmt: skip
 """By how a triple begins, the features that may be asked for."""
 
 

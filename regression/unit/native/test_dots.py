@@ -44,10 +44,24 @@ def test_unsigned_quads_make_the_same_bytes(network, mode, tmp_path: Path, monke
     assert differing(program, inputs(program), PORTABLE, tmp_path) == {}
 
 
-def test_processors_get_the_instructions_that_they_have() -> None:
+@pytest.mark.parametrize(
+    ("chip", "processor", "instruction"),
+    [
+        ("x86_64", "x86-64", "pmaddwd"), ("x86_64", "x86-64-v3", "vpmaddwd"), ("x86_64", "alderlake", "vpdpbusd"),
+        ("x86_64", "cascadelake", "vpdpbusd"), ("aarch64", "cortex-a53", "smlal"), ("aarch64", "cortex-a76", "sdot"),
+    ],
+)  # fmt: skip
+def test_processors_get_the_instructions_that_they_have(chip, processor, instruction) -> None:
+    machine = machine_of(load_chip(chip), processor)
+    code = Code(lowered(mnist(), "INT8"), machine, "net")
+    products = {n: f for n, f in code.functions.items() if n.endswith(("convolution", "product"))}
+    assert f"\t{instruction}\t" in assembly(products, machine)
+
+
+def test_processors_with_32_registers_keep_more_sums() -> None:
     program = lowered(mnist(), "INT8")
-    for processor, instruction in {"x86-64": "pmaddwd", "x86-64-v3": "vpmaddwd", "cascadelake": "vpdpbusd"}.items():
-        machine = machine_of(load_chip("x86_64"), processor)
-        code = Code(program, machine, "net")
-        products = {n: f for n, f in code.functions.items() if n.endswith(("convolution", "product"))}
-        assert f"\t{instruction}\t" in assembly(products, machine)
+    for processor, most in {"x86-64-v3": 16, "alderlake": 16, "cascadelake": 32}.items():
+        network = Code(program, machine_of(load_chip("x86_64"), processor), "net").network
+        blocks = [call.kernel.code.block for call in network.calls if isinstance(call.kernel, conv.Convolution)]
+        used = [b.positions * b.vectors + b.vectors + 1 for b in blocks]
+        assert most // 2 < max(used) <= most

@@ -64,7 +64,7 @@ class Mac(Kernel):
     def prepare(self) -> None:
         """Decide how the work is cut."""
         self.over = self.image().flattened()
-        self.code = MacCode(self.over, self.dot, self.band(), self.machine.scratch_bytes, self.machine.schedules)
+        self.code = MacCode(self.over, self.dot, self.band(), self.machine)
 
     def choice(self) -> Choice | None:
         """Return the ways to cut the work."""

@@ -17,12 +17,11 @@ from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice
 from stepdown.native.kernels.image import Cut, Image, counted, cuts, last_apart, rounds
 from stepdown.native.kernels.tiles import Block, Tile, shared_tiles, tiles, unevenness, units
-from stepdown.native.schedules import Schedules
+from stepdown.native.machine import Machine
 from stepdown.native.tir import Expr, Function
 
 Finish = Callable[[Function, tuple[Any, Expr], tuple[Any, Expr], Expr, int, Buffers], None]
 """Writes what is stored of sums, as `Mac.store`: to where, from where, the first channel of all groups filled up."""
-_REGISTERS = 16
 _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
 _SHARES = (0.5, 0.25, 2, 4)
@@ -36,8 +35,9 @@ _STORED = 2
 class MacCode:
     """The code of the sums over an image."""
 
-    def __init__(self, image: Image, dot: Dot, band: Band, scratch_bytes: int, schedules: Schedules) -> None:
-        self.image, self.dot, self._band, self._limit, self._schedules = image, dot, band, scratch_bytes, schedules
+    def __init__(self, image: Image, dot: Dot, band: Band, machine: Machine) -> None:
+        self.image, self.dot, self._band = image, dot, band
+        self._limit, self._registers, self._schedules = machine.scratch_bytes, machine.registers, machine.schedules
         self.depth = image.channels // image.group
         self.out_depth = image.out_channels // image.group
         self.vectors = -(-self.out_depth // dot.lanes)
@@ -92,7 +92,7 @@ class MacCode:
             (self._cost(p, v), -p, v)
             for v in _VECTORS
             for p in range(1, min(_MOST_POSITIONS, width) + 1)
-            if v <= self.vectors and p * v + v + 1 <= _REGISTERS
+            if v <= self.vectors and p * v + v + 1 <= self._registers
         ]
         return [self._fitting(-negative, vectors) for _, negative, vectors in sorted(shapes)]
 

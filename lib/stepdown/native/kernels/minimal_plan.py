@@ -53,8 +53,9 @@ class Plan:
 
     @property
     def vectors(self) -> int:
-        """Vectors of output channels a block."""
-        return min(_VECTORS, self.all_vectors)
+        """Vectors of output channels a block: as many as registers are good for whose weights stay in a cache."""
+        changed = 2 * self.places * self.over.channels * self.dot.lanes
+        return min(_VECTORS, self.all_vectors, max(1, self.room // changed))
 
     @cached_property
     def rows(self) -> int:
