@@ -58,15 +58,14 @@ def parser() -> argparse.ArgumentParser:
     settings.add_argument("--runs", type=int, default=50, metavar="N", help="timed runs of a row (50)")
     settings.add_argument("--warmup", type=int, default=5, metavar="N", help="runs before them (5)")
     settings.add_argument("--seconds", type=float, default=20.0, metavar="S", help="the most that they take (20)")
+    settings.add_argument("--tune", type=int, default=0, metavar="N", help="level 4 searches, as tune=N of --codegen")
     return tool
 
 
 def _add_rows(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--mlir", metavar="X.mlir", help="the TOP module, or one that is quantised already")
     group.add_argument("--table", default="", help="its calibration table, for INT8")
-    group.add_argument(
-        "--source", default="", metavar="FILE", help="the float model of other engines: .onnx, .tflite"
-    )
+    group.add_argument("--source", default="", metavar="FILE", help="the float model of other engines: .onnx, .tflite")
     group.add_argument("--quantised", default="", metavar="FILE", help="their INT8 model")
     group.add_argument("--engine", help="stepdown (default), onnxruntime, litert, tvm-relax")
     group.add_argument("--mode", help="F32 (default), F16, BF16, INT8, INT8_ASYM")
@@ -102,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> "Settings":
     from stepdown.evaluation.experiments.plan import Settings
 
-    for name, least in (("runs", 1), ("warmup", 0), ("count", 0), ("label_offset", 0)):
+    for name, least in (("runs", 1), ("warmup", 0), ("count", 0), ("tune", 0), ("label_offset", 0)):
         if getattr(args, name) < least:
             raise InputError(f"is {getattr(args, name)}, want at least {least}", f"--{name}")
     if not args.seconds > 0:
         raise InputError(f"is {args.seconds:g}, want more than 0", "--seconds")
-    return Settings(args.runs, args.warmup, args.seconds, args.dataset, args.count, args.label_offset)
+    return Settings(args.runs, args.warmup, args.seconds, args.dataset, args.count, args.label_offset, args.tune)
 
 
 def _plan(args: argparse.Namespace, settings: "Settings") -> "Plan":

@@ -2,19 +2,22 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from stepdown.data.preprocess import Preprocess
 from stepdown.dialects.program import Program, State, read_program
 from stepdown.errors import InputError
-from stepdown.evaluation.experiments.plan import Row, Subject
+from stepdown.evaluation.experiments.plan import OURS, Row, Subject
 from stepdown.evaluation.network import input_shape, only_input, relaid
 from stepdown.files.npz import NpzMetadata, TensorInfo
 from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec
+
+if TYPE_CHECKING:
+    from stepdown.native.machine import Machine
 
 
 class Timed(Protocol):
@@ -60,14 +63,16 @@ class Artefact:
     open: Callable[[], Timed]
 
 
-def made(subject: Subject, row: Row, folder: Path) -> Artefact:
-    """Return a network made ready for an engine, in a folder for what is written.
+def made(subject: Subject, row: Row, folder: Path, tune: int = 0) -> Artefact:
+    """Return a network made ready for an engine, in a folder for what is written; level 4 tunes so many times.
 
     Raises:
         InputError: a file is missing or of another kind.
         UnsupportedModel: the engine has no code for it.
     """
-    return _MAKERS[row.engine](subject, row, folder)
+    if row.engine == OURS:
+        return _stepdown(subject, row, folder, tune)
+    return _OTHERS[row.engine](subject, row, folder)
 
 
 def preprocess_of(path: str) -> Preprocess | None:
@@ -95,20 +100,17 @@ def fitted(preprocess: Preprocess | None, runner: Timed, path: str) -> Preproces
 # --- ours
 
 
-def _stepdown(subject: Subject, row: Row, folder: Path) -> Artefact:
-    from stepdown.chips import load_chip
+def _stepdown(subject: Subject, row: Row, folder: Path, tune: int) -> Artefact:
     from stepdown.native.code import Code
-    from stepdown.native.effort import effort_of
     from stepdown.native.layout_notes import layout_notes
     from stepdown.native.library import write_library
-    from stepdown.native.machine import machine_of
     from stepdown.native.tir import tirx
     from stepdown.runtimes.native import NativeRunner
 
     program = lowered(subject, row)
     tirx()  # importing the compiler is no part of compiling
+    machine = _machine(program, row, tune)
     path, start = folder / "network.so", time.perf_counter()
-    machine = machine_of(load_chip(row.chip), row.processor, row.features, effort_of(row.level, row.layout))
     code = Code(program, machine, "net")
     write_library(code, path)
     seconds = time.perf_counter() - start
@@ -119,6 +121,23 @@ def _stepdown(subject: Subject, row: Row, folder: Path) -> Artefact:
         str(path), path.stat().st_size, source, model_bytes(source), seconds, notes,
         lambda: NativeRunner(path, options),
     )  # fmt: skip
+
+
+def _machine(program: Program, row: Row, tuned: int) -> "Machine":
+    """Return the processor of a row; at level 4 with the schedules that were measured for it, before or now."""
+    from stepdown.chips import load_chip
+    from stepdown.native.effort import effort_of
+    from stepdown.native.machine import machine_of
+    from stepdown.native.schedules import Cache
+    from stepdown.native.tuning import tune
+
+    machine = machine_of(load_chip(row.chip), row.processor, row.features, effort_of(row.level, row.layout))
+    if not machine.effort.is_tuned:
+        return machine
+    cache = Cache(machine)
+    if tuned:
+        tune(program, machine, tuned, cache)
+    return replace(machine, schedules=cache)
 
 
 def lowered(subject: Subject, row: Row) -> Program:
@@ -243,6 +262,6 @@ def _first(paths: str) -> str:
     return paths.split(",")[0]
 
 
-_MAKERS: dict[str, Callable[[Subject, Row, Path], Artefact]] = {
-    "stepdown": _stepdown, "onnxruntime": _onnxruntime, "litert": _litert, "tvm-relax": _relax,
+_OTHERS: dict[str, Callable[[Subject, Row, Path], Artefact]] = {
+    "onnxruntime": _onnxruntime, "litert": _litert, "tvm-relax": _relax,
 }  # fmt: skip

@@ -33,7 +33,7 @@ def measured(subject: Subject, row: Row, settings: Settings) -> dict[str, Any]:
     from stepdown.runtimes.native import ForeignLibrary
 
     with tempfile.TemporaryDirectory() as folder:
-        artefact = made(subject, row, Path(folder))
+        artefact = made(subject, row, Path(folder), settings.tune)
         found = _sizes(artefact)
         try:
             runner = artefact.open()

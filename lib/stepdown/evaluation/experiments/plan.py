@@ -68,7 +68,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """How rows are measured: warm-up and timed runs, at most so many seconds of them, and on which samples."""
+    """How rows are measured: warm-up and timed runs, at most so many seconds of them, and on which samples.
+
+    With `tune`, rows of level 4 first search for schedules as `--codegen="tune=N"` does; without, they have those that
+    were found before.
+    """
 
     runs: int = 50
     warmup: int = 5
@@ -76,6 +80,7 @@ class Settings:
     dataset: str = ""
     count: int = 0
     label_offset: int = 0
+    tune: int = 0
 
 
 @dataclass(frozen=True)
