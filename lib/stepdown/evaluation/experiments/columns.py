@@ -49,7 +49,7 @@ def _layout(result: Result) -> str:
     return str((result.found.get("notes") or {}).get("effort", {}).get("layout", ""))
 
 
-def _found(*path: str, factor: float = 1.0) -> Callable[[Result], Any]:
+def _found(*path: str, factor: float = 1) -> Callable[[Result], Any]:
     def value(result: Result) -> Any:
         known: Any = result.found
         for name in path:
@@ -69,6 +69,7 @@ _COLUMNS = (
     Column("threads", lambda r: r.row.threads, "d"),
     Column("median, ms", _found("latency", "median_ms"), ".3f"),
     Column("p90, ms", _found("latency", "p90_ms"), ".3f"),
+    Column("samples", _found("quality", "samples", factor=1), "d"),
     Column("accuracy, %", _found("quality", "accuracy", factor=100), ".2f"),
     Column("top-5, %", _found("quality", "top5", factor=100), ".2f"),
     Column("precision", _found("quality", "precision"), ".4f"),

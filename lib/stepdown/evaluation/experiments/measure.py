@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,11 @@ def measured(subject: Subject, row: Row, settings: Settings) -> dict[str, Any]:
         except ForeignLibrary as error:
             return {**found, "status": SKIPPED, "message": error.what}
         with closing(runner):
-            return {**found, "status": DONE, **_run(subject, runner, settings)}
+            return {
+                **found,
+                "status": DONE,
+                **_run(subject, runner, replace(settings, count=row.count or settings.count)),
+            }
 
 
 def _sizes(artefact: Artefact) -> dict[str, Any]:

@@ -43,7 +43,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Row:
-    """One way to run a network; chip, processor, features, layout and level are for our engine alone."""
+    """One way to run a network; chip, processor, features, layout and level are for our engine alone.
+
+    `count` is how many samples it is judged on, 0: as the settings say.
+    """
 
     model: str
     engine: str = OURS
@@ -54,6 +57,7 @@ class Row:
     layout: str = ""
     level: int = 3
     threads: int = 1
+    count: int = 0
 
     @property
     def title(self) -> str:
@@ -139,7 +143,7 @@ def _check_effort(row: Row, where: str) -> None:
 
 def _plain(row: Row) -> Row:
     """Return a row of another engine without what only ours has."""
-    return row if row.engine == OURS else Row(row.model, row.engine, row.mode, threads=row.threads)
+    return row if row.engine == OURS else Row(row.model, row.engine, row.mode, threads=row.threads, count=row.count)
 
 
 def _from_toml(text: str, path: Path, settings: Settings) -> Plan:
@@ -186,7 +190,7 @@ def _from_csv(text: str, path: Path, settings: Settings) -> Plan:
         files = {kind: _beside(path, given.pop(kind)) for kind in _FILES if kind in given}
         name = given.setdefault("model", Path(files["mlir"]).stem)
         subjects[name] = Subject(name, **files)
-        numbers = {k: _number(v, f"{path}:{line}") for k, v in given.items() if k in ("level", "threads")}
+        numbers = {k: _number(v, f"{path}:{line}") for k, v in given.items() if k in ("level", "threads", "count")}
         rows.append(Row(**{**given, **numbers}))  # type: ignore[arg-type]
     return Plan(checked(rows, subjects, str(path)), subjects, settings)
 
