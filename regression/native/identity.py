@@ -123,7 +123,7 @@ def _column(name: str, folder: Path, rows: list[Row], args: argparse.Namespace) 
     """Return the cells of a network; rows with as many inputs go together, beside one run of the reference."""
     found, made = {}, network(name, folder)
     given = random_inputs(made.module, max(args.inputs, args.emulated))
-    rows = [row for row in rows if name not in HOST_ONLY or not (row.emulator or row.is_simulator)]
+    rows = [row for row in rows if name not in HOST_ONLY or not (row.is_slow or row.is_simulator)]
     counts = {row: count_of(row, args.inputs, args.emulated) for row in rows}
     for count in sorted(set(counts.values())):
         together = [row for row in rows if counts[row] == count]

@@ -52,6 +52,11 @@ class Row:
         """Whether it is a machine of ours."""
         return self.chip == "bm1684x"
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether a large network takes minutes there; Bochs, where one instruction does 64 products, takes seconds."""
+        return bool(self.emulator) and self.emulator[0] != BOCHS
+
     def missing(self) -> str:
         """Return what this machine lacks, '' where nothing."""
         flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
