@@ -31,7 +31,8 @@ def compiler(triple: str) -> list[str]:
     if found := next(filter(None, map(shutil.which, names)), None):
         return [found]
     if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc", "-target", triple]
+        target = ["-mcpu=baseline"] if triple == ANY else ["-target", triple]
+        return [sys.executable, "-m", "ziglang", "cc", *target]
     wanted = "gcc" if native else f"{triple}-gcc"
     raise UnsupportedModel(f"no C compiler to link for {triple}", fix=f"install {wanted}, or pip install ziglang")
 

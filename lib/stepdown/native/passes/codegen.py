@@ -59,6 +59,9 @@ class Codegen(Pass):
     def _for_cpu(self, program: Program, chip: Chip) -> None:
         path = Path(self.model_file)
         bundle = ".c" if chip.kind == "c" else ".o"
+        if path.suffix == ".so" and "-none-" in chip.triple:
+            fix = "make a bundle, which a program links: end the name in .o"
+            raise InputError(f"chip {chip.name} has no system that loads a library", "--codegen", fix)
         if path.suffix not in (".so", bundle):
             fix = f"end it in .so for a library, in {bundle} for a bundle"
             raise InputError(f"'{path}' is no name of what is made for chip {chip.name}", "--codegen", fix)
