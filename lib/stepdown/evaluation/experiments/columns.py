@@ -68,6 +68,7 @@ _COLUMNS = (
     Column("layout", _layout),
     Column("threads", lambda r: r.row.threads, "d"),
     Column("median, ms", _found("latency", "median_ms"), ".3f"),
+    Column("least, ms", _found("latency", "least_ms"), ".3f"),
     Column("p90, ms", _found("latency", "p90_ms"), ".3f"),
     Column("samples", _found("quality", "samples", factor=1), "d"),
     Column("accuracy, %", _found("quality", "accuracy", factor=100), ".2f"),
