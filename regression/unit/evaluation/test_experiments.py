@@ -99,7 +99,8 @@ def done(milliseconds: float) -> dict[str, Any]:
         "fallbacks": [{"op": "tpu.Resize", "name": "r", "order": "nhwc"}] * 2,
     }
     return {
-        "status": "done", "latency": {"median_ms": milliseconds, "p90_ms": 2 * milliseconds, "least_ms": 0.9 * milliseconds}, "notes": notes,
+        "status": "done", "notes": notes,
+        "latency": {"median_ms": milliseconds, "p90_ms": 2 * milliseconds, "least_ms": 0.9 * milliseconds},
         "artefact_bytes": 2_000_000, "source_bytes": 8_000_000, "compile_s": 1.5,
         "quality": {"samples": 4, "accuracy": 0.75, "top5": 1, "precision": 0.7, "recall": 0.8, "g_mean": 0.6},
         "confusion": [[0, 0, 3], [1, 0, 1]],
