@@ -6,7 +6,7 @@
         f.store(y, i, x[i] + x[i])
     f.finish()
 
-Only this file, `build`, `machine`, and `relax`, which compares with it, know TVM; it is imported when the first function is written.
+Only this file, `build`, `machine` and `relax` (a peer) know TVM; it is imported when the first function is written.
 """
 
 import struct
