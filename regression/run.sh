@@ -57,4 +57,4 @@ bash build.sh --test --native
 install_packages
 source envsetup.sh
 workers=$(nproc)
-exec pytest -n "$((workers < 4 ? workers : 4))" --dist worksteal "${arguments[@]}"
+exec pytest -n "$((workers < 4 ? workers : 4))" --dist loadgroup --no-loadscope-reorder "${arguments[@]}"

@@ -16,7 +16,10 @@ config.suffixes = [".mlir", ".test"]
 config.excludes = ["inputs"]
 config.test_source_root = str(ROOT / "regression" / "lit")
 config.test_exec_root = lit_config.params.get("exec_root", str(ROOT / ".cache" / "lit"))
-config.environment["PATH"] = os.pathsep.join([str(ROOT / "tools"), str(Path(sys.prefix) / "bin"), os.environ["PATH"]])
+_TOOLS = [str(ROOT / "tools"), str(Path(sys.prefix) / "bin")]
+_PATH = os.environ["PATH"].split(os.pathsep)
+config.environment["PATH"] = os.pathsep.join([*(folder for folder in _TOOLS if folder not in _PATH), *_PATH])
+config.environment.update((name, text) for name, text in os.environ.items() if name.startswith(("LC_", "LANG")))
 config.environment["REGRESSION_PATH"] = str(ROOT / "regression")
 
 

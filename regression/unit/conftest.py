@@ -13,6 +13,15 @@ settings.register_profile("repeatable", derandomize=True, database=None, deadlin
 settings.load_profile("repeatable")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and let the tests of a file follow each other: what they share is made once."""
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("slow", "apart")])
+    for item in items:
+        if not any(map(item.get_closest_marker, ("slow", "apart", "xdist_group"))):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our switch."""
     parser.addoption("--update-cases", action="store_true", help="rewrite expout and exit of cases that fail")

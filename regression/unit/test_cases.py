@@ -19,6 +19,7 @@ from expected import difference, matches
 CASES = REGRESSION / "cases"
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize(
     "case", [pytest.param(cmd.parent, id=f"{cmd.parts[-3]}/{cmd.parts[-2]}") for cmd in sorted(CASES.glob("*/*/cmd"))]
 )

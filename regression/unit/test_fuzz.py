@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from stepdown.errors import InputError
 
 RUN = REGRESSION / "fuzz" / "run.py"
-INPUTS = 2000
+INPUTS = 500
 MAX_CORPUS_BYTES = 2_000_000
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("name", TARGETS)
 def test_bad_inputs_are_refused(name: str, tmp_path: Path) -> None:
     command = ("--target", name, "--count", str(INPUTS), "--no_coverage", "--output", tmp_path)

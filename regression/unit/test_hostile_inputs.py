@@ -3,6 +3,7 @@
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -344,8 +345,17 @@ def _bomb(path: Path, packed: bool) -> None:
         archive.open("a.npy", "w", force_zip64=True) as stream,
     ):
         stream.write(header + struct.pack("<H", len(text)) + text)
-        for _ in range(4096 if packed else 0):
-            stream.write(bytes(1 << 20))
+        if packed:
+            _write_zeros(archive, stream, 4096)
+
+
+def _write_zeros(archive: zipfile.ZipFile, stream: Any, count: int) -> None:
+    """Write `count` MiB of zeros, packed once; their checksum stays that of what was written before."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    archive.fp.write(stream._compressor.flush(zlib.Z_FULL_FLUSH) + block * count)
+    stream._file_size += count << 20
+    stream._compress_size += count * len(block)
 
 
 def _claims(path: Path, text: str) -> None:

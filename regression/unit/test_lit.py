@@ -8,6 +8,7 @@ from checkout import BIN, REGRESSION, run
 LIT = REGRESSION / "lit"
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize(
     "path",
     [

@@ -24,7 +24,7 @@ def test_it_is_a_short_executable(tool: Path) -> None:
 
 @every_tool
 def test_help_shows_an_example(tool: Path) -> None:
-    ended = run(tool, "--help")
+    ended = run(tool, "--help", fresh=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.search(r"^ *examples?:", ended.stdout, re.IGNORECASE | re.MULTILINE)
     assert tool.name in ended.stdout
@@ -32,7 +32,7 @@ def test_help_shows_an_example(tool: Path) -> None:
 
 @every_tool
 def test_an_unknown_flag_is_told_in_one_line(tool: Path) -> None:
-    ended = run(tool, "--no-such-flag")
+    ended = run(tool, "--no-such-flag", fresh=True)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"{tool.name}: error: ")
     assert ended.stderr.count("\n") == 1
@@ -42,7 +42,7 @@ def test_an_unknown_flag_is_told_in_one_line(tool: Path) -> None:
 def test_a_reader_that_has_gone_is_no_error(tool: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    ended = run(tool, "--help", capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+    ended = run(tool, "--help", fresh=True, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -89,7 +89,7 @@ def test_the_tab_key_completes_words_of_a_tool_with_a_dash(tmp_path: Path) -> No
 
 def test_sourcing_twice_changes_path_once() -> None:
     script = f"source '{ROOT}/envsetup.sh'; cd /; source '{ROOT}/envsetup.sh'; echo $PATH"
-    printed = run("bash", "-euc", script, env=environment(PATH="/usr/bin:/bin")).stdout
+    printed = run("bash", "-euc", script, fresh=True, env=environment(PATH="/usr/bin:/bin")).stdout
     assert printed == f"{ROOT}/tools:{ROOT}/.venv/bin:/usr/bin:/bin\n"
 
 

@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
 def run(name: str, argv: list[str] | None = None) -> int:
     """Run the tool `stepdown.cli.NAME` and return its exit code; no error escapes as a traceback without --debug."""
     arguments = sys.argv[1:] if argv is None else argv
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of small products, more threads mostly wait for each other
     debug = "--debug" in arguments
     try:
         code = _run(name, arguments)

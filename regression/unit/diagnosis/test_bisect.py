@@ -18,6 +18,8 @@ from stepdown.transforms.canonicalize import Canonicalize
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 from stepdown.transforms.rewrite import PATTERNS, Rewriter
 
+pytestmark = pytest.mark.xdist_group("diagnosis")
+
 LIMIT = Tolerance(0.99, 0.9)
 
 

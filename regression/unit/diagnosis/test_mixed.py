@@ -12,6 +12,8 @@ from stepdown.dialects.types import quant_of
 from stepdown.errors import InputError
 from stepdown.runtimes.perturbed import Perturbed
 
+pytestmark = pytest.mark.xdist_group("diagnosis")
+
 
 @pytest.fixture(scope="module")
 def found(resnet8: Network) -> Sensitivities:

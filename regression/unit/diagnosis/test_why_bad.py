@@ -17,6 +17,8 @@ from stepdown.dialects.top import TOP_OPS
 from stepdown.dialects.types import tensor
 from stepdown.transforms.import_calibration_table import Row
 
+pytestmark = pytest.mark.xdist_group("diagnosis")
+
 every_defect = pytest.mark.parametrize("defect", list(DEFECTS))
 
 

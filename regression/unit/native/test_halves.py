@@ -31,6 +31,7 @@ from stepdown.transforms.canonicalize import Canonicalize
 MACHINES = machines()
 EXACT = {name: replace(machine, sums="f64") for name, machine in MACHINES.items()}
 """Sums in float64, with the bytes of the reference."""
+pytestmark = pytest.mark.apart
 PATTERNS = np.arange(1 << 16, dtype=np.uint16)
 LANES = 16
 UNITS = {"f16": 2.0**-11, "bf16": 2.0**-8}

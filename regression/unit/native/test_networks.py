@@ -23,6 +23,7 @@ from stepdown.native.machine import machine_of
 from stepdown.runtimes.mlir import MlirRunner
 
 MACHINES = machines()
+pytestmark = pytest.mark.apart
 RNG = np.random.default_rng(5)
 
 

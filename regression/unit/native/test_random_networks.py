@@ -12,6 +12,7 @@ from targets import lowering
 from stepdown.errors import UnsupportedModel
 
 MACHINES = machines()
+pytestmark = pytest.mark.apart
 SEEDS = range(6)
 
 

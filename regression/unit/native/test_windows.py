@@ -18,6 +18,7 @@ from stepdown.runtimes.mlir import MlirRunner
 from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINES = machines()
+pytestmark = pytest.mark.apart
 RNG = np.random.default_rng(11)
 
 
