@@ -21,6 +21,11 @@ def tools() -> list[Path]:
     return sorted(path for path in TOOLS.iterdir() if path.is_file())
 
 
+def served_tools() -> Path:
+    """Return a folder of commands that do what the tools do, in forks of one process."""
+    return commands(*tools(), BIN / "filecheck")
+
+
 def modules() -> list[Path]:
     """Return every Python file of the package, by path."""
     return sorted(PACKAGE.rglob("*.py"))
@@ -50,7 +55,7 @@ def run(
     defaults = {"env": environment(), "stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     chosen = {**defaults, **settings}
     if not fresh:
-        folder = commands(*tools(), BIN / "filecheck")
+        folder = served_tools()
         if Path(words[0]).parent == TOOLS:
             words[0] = str(folder / Path(words[0]).name)
         chosen["env"] = {**chosen["env"], "PATH": os.pathsep.join([str(folder), chosen["env"]["PATH"]])}

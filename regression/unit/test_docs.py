@@ -1,7 +1,8 @@
 """Runs the ```bash blocks of README.md and docs/*.md, one shell a document, so `cd` and variables last.
 
 A document starts in an empty folder `work_dir` of a copy of this checkout (made of links), README.md in the checkout
-itself. A comment on the line before a block says what else to do with it:
+itself. README.md runs the tools themselves, other documents as tests do (`tool_server.py`). A comment on the line
+before a block says what else to do with it:
 
     <!-- skip: reason -->     it is not run; listed with its reason at the end of the tests
     <!-- output -->           it is what the block before it prints on stdout; `...` stands for any text, and
@@ -9,12 +10,13 @@ itself. A comment on the line before a block says what else to do with it:
 """
 
 import re
+import shutil
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from checkout import ROOT, run
+from checkout import ROOT, run, served_tools
 from expected import difference, matches_loosely
 
 DOCUMENTS = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()]
@@ -70,20 +72,23 @@ def execute(document: Path, folder: Path, logs: Path) -> str:
     return "\n".join(wrong)
 
 
-def copy_of_the_checkout(folder: Path) -> Path:
-    """Make a checkout of links, with an empty `work_dir`, and return it."""
+def copy_of_the_checkout(folder: Path, tools: Path) -> Path:
+    """Make a checkout of links, with an empty `work_dir` and `tools` from another folder, and return it."""
     (folder / "work_dir").mkdir(parents=True)
     for path in ROOT.iterdir():
-        if path.name not in (".git", "work_dir"):
+        if path.name not in (".git", "work_dir", "tools", "envsetup.sh"):
             (folder / path.name).symlink_to(path)
+    (folder / "tools").symlink_to(tools)
+    shutil.copy(ROOT / "envsetup.sh", folder)  # it looks for the tools beside itself
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", [pytest.param(path, id=path.name) for path in DOCUMENTS])
 def test_document(document: Path, tmp_path: Path) -> None:
-    checkout = copy_of_the_checkout(tmp_path / "checkout")
-    wrong = execute(document, checkout if document.parent == ROOT else checkout / "work_dir", tmp_path)
+    first = document.parent == ROOT
+    checkout = copy_of_the_checkout(tmp_path / "checkout", ROOT / "tools" if first else served_tools())
+    wrong = execute(document, checkout if first else checkout / "work_dir", tmp_path)
     if wrong:
         pytest.fail(wrong, pytrace=False)
 
@@ -132,7 +137,7 @@ not a command
 def _execute(text: str, folder: Path) -> str:
     document = folder / "sample.md"
     document.write_text(text)
-    return execute(document, copy_of_the_checkout(folder / "checkout") / "work_dir", folder)
+    return execute(document, copy_of_the_checkout(folder / "checkout", ROOT / "tools") / "work_dir", folder)
 
 
 def test_blocks_of_a_sample() -> None:
