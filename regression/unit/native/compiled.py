@@ -8,6 +8,7 @@ import pytest
 
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
+from stepdown.native import link
 from stepdown.native.code import Code
 from stepdown.native.library import write_library
 from stepdown.native.machine import Machine, machine_of
@@ -36,15 +37,23 @@ def small(machine: Machine) -> Machine:
     return replace(machine, scratch_bytes=600)
 
 
-def compiled(program: Program, machine: Machine, folder: Path, debug: bool = True) -> NativeRunner:
-    """Return a program's library, opened."""
-    write_library(Code(program, machine, "net", keep_all=debug), folder / "net.so", debug)
+def compiled(
+    program: Program, machine: Machine, folder: Path, debug: bool = True, optimise: bool = False
+) -> NativeRunner:
+    """Return a program's library, opened; unless asked for, C is not optimised, which takes a tenth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not optimise:
+            assert "-O2" in link._SHARED
+            patch.setattr(link, "_SHARED", tuple("-O0" if flag == "-O2" else flag for flag in link._SHARED))
+        write_library(Code(program, machine, "net", keep_all=debug), folder / "net.so", debug)
     return NativeRunner(folder / "net.so")
 
 
-def differing(program: Program, given: Tensors, machine: Machine, folder: Path) -> dict[str, int]:
+def differing(
+    program: Program, given: Tensors, machine: Machine, folder: Path, optimise: bool = False
+) -> dict[str, int]:
     """Return by tensor how many bytes differ from the reference's."""
-    runner = compiled(program, machine, folder)
+    runner = compiled(program, machine, folder, optimise=optimise)
     try:
         got, wanted = runner.run(given, "all"), MlirRunner(program).run(given, "all")
     finally:

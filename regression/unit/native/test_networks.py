@@ -37,7 +37,7 @@ def lowered(program: Program, mode: str) -> Program:
 @pytest.mark.parametrize("mode", ["INT8", "INT8 asymmetric"])
 def test_networks_that_we_quantise(mode, machine, tmp_path: Path) -> None:
     program = lowered({"INT8": resnet8, "INT8 asymmetric": mnist}[mode](), mode)
-    assert differing(program, inputs(program), MACHINES[machine], tmp_path) == {}
+    assert differing(program, inputs(program), MACHINES[machine], tmp_path, optimise=True) == {}
 
 
 @pytest.mark.parametrize("name", QUANTISED)
