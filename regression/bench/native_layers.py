@@ -79,10 +79,11 @@ def _model(layer: Layer) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def layers_text(mode: str, work: Path) -> str:
-    """Return the table of a mode; the peak is measured before and after."""
+def layers_table(mode: str, work: Path) -> tuple[str, float]:
+    """Return the table of a mode, and the least part of the peak, which is measured before and after."""
     before, rates, after = peaks(work), layer_rates(mode, work), peaks(work)
     best = max([rate for found in (before, after) for kind, rate in found.values() if kind == mode], default=0.0)
     lines = [f"\n{mode}: at most {best:.0f} GOP/s\n", "| convolution | GOP/s | of the peak |", "| --- | --- | --- |"]
-    lines += [f"| {layer} | {rate:.0f} | {rate / best if best else 0:.0%} |" for layer, rate in rates.items()]
-    return "\n".join(lines)
+    parts = {layer: rate / best if best else 0.0 for layer, rate in rates.items()}
+    lines += [f"| {layer} | {rates[layer]:.0f} | {part:.0%} |" for layer, part in parts.items()]
+    return "\n".join(lines), min(parts.values())
