@@ -16,6 +16,8 @@ from stepdown.native.tir import Expr, bits, cast, clamp, const, high_halves, rep
 from stepdown.numerics.rescale import MAX_SHIFT
 
 _HIGH = 33
+_ONE, _SHIFTS = 1 << 30, (31, 61)
+"""A multiplier that is a power of two, and the shifts with which it makes a rounded shift of 32 bits."""
 _MAGIC = 1.5 * 2.0**52
 """Of a float64 below 2^31 plus this, the low half of the bits is the integer nearest to it, ties to even."""
 
@@ -50,10 +52,17 @@ class Scale:
             raise UnsupportedModel(f"rounding '{rounding}' has no code for CPUs")
         self.wide = "int32"
         self._lift = 0
+        self._is_power = False
+        """Whether the multiplication is by a power of two, which is a shift: of two sides of a sum, one's always is."""
         self.parts: dict[str, np.ndarray] = {}
         make()
 
     def _single(self) -> None:
+        if self._multiplier.tolist() == [_ONE] and _SHIFTS[0] <= self._shift[0] <= _SHIFTS[1]:
+            half = 1 << int(self._shift[0]) - 31
+            if self._bound + half < 1 << 31:
+                self._is_power, self.parts = True, {"half": _i32([half]), "shift": _i32(self._shift - 30)}
+                return
         shift = np.where(self._multiplier == 0, MAX_SHIFT, self._shift)
         self._lift = max(0, _HIGH - int(shift.min()))
         shift = np.where(self._multiplier == 0, _HIGH, shift + self._lift)
@@ -96,6 +105,8 @@ class Scale:
             return _rounded_away(cast("float64", total) * parts["multiplier"])
         if self._rounding == "double":
             return self._apply_double(total, parts)
+        if self._is_power:
+            return (total + parts["half"]) >> parts["shift"]
         if self.wide == "int64":
             shift = cast("int64", parts["shift"])
             half = const(1, "int64") << (shift - 1)
@@ -107,7 +118,7 @@ class Scale:
     @property
     def is_high(self) -> bool:
         """Whether the high half of the product is all that is made of it."""
-        return self._rounding == "single" and self.wide == "int32"
+        return self._rounding == "single" and self.wide == "int32" and not self._is_power
 
     def apply_vector(self, total: Expr, parts: Mapping[str, Expr], lanes: int) -> Expr:
         """Return `lanes` scaled sums as `apply` does, where `is_high`, by products of every second lane, as x86 has.
