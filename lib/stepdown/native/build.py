@@ -1,12 +1,15 @@
 """Functions in TIR become an object file with a plain C interface, or C source: no TVM is needed to run either."""
 
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stepdown.native.machine import Machine
 
+INSTRUCTIONS = {"sd_bf16_pairs": "llvm.x86.avx512bf16.dpbf16ps.512"}
+"""By the function that stands for it, the intrinsic of LLVM."""
 _BITS = {"int32_t": "float", "float": "int32_t", "int64_t": "double", "double": "int64_t"}
 _REINTERPRETED = re.compile(r"\*\((\w+) \*\)\(&\(((?:\(\w+\))?[\w.+-]+)\)\)")
 _ADDRESS = re.compile(r"\(&\((\w+\[\d+\])\)\)")
@@ -42,7 +45,27 @@ def _built(functions: Mapping[str, Any], machine: Machine) -> Any:
     import tvm
 
     lowered = _lowered(tvm.IRModule(dict(functions)), machine)
-    return tvm.get_global_func(f"target.build.{machine.target.kind.name}")(lowered, machine.target)
+    built = tvm.get_global_func(f"target.build.{machine.target.kind.name}")(lowered, machine.target)
+    return _with_instructions(built) if machine.has_bf16_pairs else built
+
+
+def _with_instructions(built: Any) -> Any:
+    """Return a module of LLVM with instructions in place of the functions that stand for them.
+
+    TVM has no code for the types of some instructions. Functions of integers stand for these until the module is text:
+    LLVM reads the older declarations of its intrinsics, which were of integers, too.
+    """
+    from tvm.runtime import load_module
+
+    text = str(built.inspect_source("ll"))
+    if not any(name in text for name in INSTRUCTIONS):
+        return built
+    for name, intrinsic in INSTRUCTIONS.items():
+        text = text.replace(f"@{name}(", f"@{intrinsic}(")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "functions.ll"
+        source.write_text(text)
+        return load_module(str(source))
 
 
 def _lowered(module: Any, machine: Machine) -> Any:

@@ -103,6 +103,12 @@ class Machine:
         return "float32" if self.sums == "f32" and self.lanes > 1 else "float64"
 
     @property
+    def has_bf16_pairs(self) -> bool:
+        """Whether an instruction sums products of pairs of bf16, in f32: vdpbf16ps."""
+        sums = self.half_sums == "float32" and self.effort.blocks_registers
+        return sums and self.lanes == _PAIRED_LANES and bool(self.features_among(("avx512bf16",)))
+
+    @property
     def converts_f16(self) -> bool:
         """Whether there are instructions from f16 to f32 and back."""
         return bool(self.features_among(("f16c",)) if self.triple.startswith("x86") else ())
@@ -116,6 +122,7 @@ class Machine:
 
 
 _C_LOOP_BYTES = 32
+_PAIRED_LANES = 16
 _SCALAR_OPT_LEVEL = 1
 """The level of LLVM at which it makes no vectors of loops."""
 

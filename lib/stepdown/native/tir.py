@@ -285,6 +285,11 @@ def llvm(dtype: str, intrinsic: str, *arguments: Expr) -> Expr:
     return tirx().call_llvm_pure_intrin(dtype, intrinsic, *arguments)
 
 
+def standing(dtype: str, name: str, *arguments: Expr) -> Expr:
+    """Return the result of what `build` puts in the place of a function without side effects."""
+    return tirx().call_extern(dtype, name, *arguments)
+
+
 def address(buffer: Any, index: Expr = 0) -> Expr:
     """Return the address of an element."""
     return tirx().address_of(buffer[index])

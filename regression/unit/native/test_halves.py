@@ -1,8 +1,9 @@
 """f16 and bf16 in code for CPUs: every pattern, every rounding, and networks with the bytes of the reference."""
 
 import ctypes
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,15 +14,19 @@ from npu.test_networks import inputs, mnist
 from onnx import helper, numpy_helper
 from targets import lowering
 
+from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
 from stepdown.errors import InputError
 from stepdown.formats.onnx.importer import import_model
-from stepdown.native.build import c_source, write_object
-from stepdown.native.halves import HALVES, Half, half_of, stored
+from stepdown.native.build import assembly, c_source, write_object
+from stepdown.native.code import Code
+from stepdown.native.halves import HALVES, Half, half_of, stored, widened
+from stepdown.native.kernels import half
+from stepdown.native.kernels.half import Bf16Pairs
 from stepdown.native.link import shared_library
-from stepdown.native.machine import Machine
+from stepdown.native.machine import Machine, machine_of
 from stepdown.native.passes.codegen import Codegen
-from stepdown.native.tir import Function
+from stepdown.native.tir import Expr, Function
 from stepdown.npu.weights import held_weight
 from stepdown.numerics.floats import ROUND, from_bf16_bits
 from stepdown.runtimes.mlir import MlirRunner
@@ -143,11 +148,15 @@ def test_windows(mode, scratch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("machine", "mode"), [("c", "BF16"), ("x86-64-v3", "F16"), ("x86-64-v3", "BF16")])
 def test_sums_in_f32_are_within_their_bound(mode, machine, tmp_path: Path) -> None:
+    apart_at_most(mode, MACHINES[machine], tmp_path)
+
+
+def apart_at_most(mode: str, machine: Machine, tmp_path: Path) -> None:
     """K products err by γ_K of Σ|w|·max|x| (`numerics.accumulate` for 2⁻²⁴); both results are rounded once."""
     program = network(PLANE, [5, 7], batch=1)
     lowering(mode, "x86_64").run(program)
     given = inputs(program)
-    got = compiled(program, MACHINES[machine], tmp_path).run(given, "all")
+    got = compiled(program, machine, tmp_path).run(given, "all")
     wanted = MlirRunner(program).run(given, "all")
     largest = max(np.abs(x).max() for x in given.values()) * (1 + UNITS[mode.lower()])
     checked = 0
@@ -161,6 +170,44 @@ def test_sums_in_f32_are_within_their_bound(mode, machine, tmp_path: Path) -> No
             assert (apart <= error + 2 * UNITS[mode.lower()] * (np.abs(wanted[op.tensor_name]) + error)).all()
             checked += 1
     assert checked == len(PLANE)
+
+
+@dataclass(frozen=True)
+class SpelledOut(Bf16Pairs):
+    """Two products a lane as vdpbf16ps defines them, on any processor: the same packing and copies."""
+
+    def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
+        return buffer, index
+
+    def operands(self, f: Function, buffer: Any, index: Expr) -> Any:
+        return [f.let(widened(buffer[index + k], "bf16")) for k in range(self.group)]
+
+    def add(self, f: Function, sums: Any, at: Expr, operands: Any, weights: Any) -> None:
+        buffer, index = weights
+        with f.loop(self.lanes, "vector") as lane:
+            total = sums[at + lane]
+            for k in reversed(range(self.group)):
+                total = total + operands[k] * widened(buffer[index + lane * self.group + k], "bf16")
+            f.store(sums, at + lane, total)
+
+
+def test_pairs_of_bf16_have_the_same_sums(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(half, "bf16_pairs", lambda machine: SpelledOut())
+    apart_at_most("BF16", MACHINES["c"], tmp_path)
+
+
+def test_processors_with_pairs_of_bf16_use_them() -> None:
+    program = network(PLANE[:3], [5, 7], batch=1)
+    lowering("BF16", "x86_64").run(program)
+    for processor, sums, has in (
+        ("cooperlake", "f32", True),
+        ("cooperlake", "f64", False),
+        ("cascadelake", "f32", False),
+    ):
+        machine = machine_of(load_chip("x86_64"), processor, sums=sums)
+        code = Code(program, machine, "net")
+        products = {n: f for n, f in code.functions.items() if n.endswith("halfconvolution")}
+        assert ("\tvdpbf16ps\t" in assembly(products, machine)) == has
 
 
 def without_copies(machine: Machine) -> Machine:

@@ -9,7 +9,7 @@ from typing import Any
 from stepdown.native.kernels.image import Image, along
 from stepdown.native.tir import Expr, Function, const, tirx
 
-_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
+_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "float32": 4}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stepdown.dialects.types import storage_of
-from stepdown.native.dots import Plain
+from stepdown.native.dots import Dot, Plain
 from stepdown.native.halves import HALVES, Half, half_of, stored
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, kernel
@@ -19,7 +19,8 @@ from stepdown.native.kernels.conv import Mac, OverRows, OverSpread, OverWindows,
 from stepdown.native.kernels.depthwise import DepthwiseCode
 from stepdown.native.kernels.direct import Direct
 from stepdown.native.kernels.winograd import WinogradCode
-from stepdown.native.tir import Expr, Function
+from stepdown.native.machine import Machine
+from stepdown.native.tir import Expr, Function, bits, repeat, span, standing
 
 _F16 = Half("f16")
 
@@ -37,6 +38,34 @@ class HalfDot(Plain):
         with f.loop(self.lanes, "vector") as lane:
             f.store(wide, lane, self.half.opened(buffer[index + lane]))
         return wide, 0
+
+
+@dataclass(frozen=True)
+class Bf16Pairs(Dot):
+    """Two products of bf16 a lane: vdpbf16ps. It takes subnormal numbers for 0, and gives none."""
+
+    lanes: int = 16
+    group: int = 2
+    operand: str = "uint16"
+    sums: str = "float32"
+
+    def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
+        """Return the pairs of weights of all lanes."""
+        return f.let(bits(f"int32x{self.lanes}", buffer[span(index, self.group * self.lanes)]))
+
+    def operands(self, f: Function, buffer: Any, index: Expr) -> Expr:
+        """Return a pair of operands in all lanes."""
+        return f.let(repeat(bits("int32", buffer[span(index, self.group)]), self.lanes))
+
+    def add(self, f: Function, sums: Any, at: Expr, operands: Expr, weights: Any) -> None:
+        """Add both products in each lane, the second one first."""
+        place = span(at, self.lanes)
+        f.store(sums, place, standing(f"float32x{self.lanes}", "sd_bf16_pairs", sums[place], operands, weights))
+
+
+def bf16_pairs(machine: Machine) -> Dot | None:
+    """Return the step of a machine for pairs of bf16; None where it has none."""
+    return Bf16Pairs() if machine.has_bf16_pairs else None
 
 
 class HalfMac(Mac):
@@ -59,9 +88,18 @@ class HalfMac(Mac):
         """Return an operand as float32."""
         return self.half.real(value)
 
+    def prepare(self) -> None:
+        """Decide how the work is cut; pairs of products only where there is no half of one, which might be NaN."""
+        image = self.image().flattened()
+        run = image.channels // image.group * (image.kernel[1] if image.group == image.dilations[1] == 1 else 1)
+        if self.kind == "bf16" and run % 2 == 0:
+            self.dot = bf16_pairs(self.machine) or self.dot
+        super().prepare()
+
     def band(self) -> Band:
-        """Return a copy in float32."""
-        return Band(self.over, "float32", self.opened, 0, 4 * self.dot.lanes)
+        """Return a copy in the type that is multiplied."""
+        dtype = self.dot.operand
+        return Band(self.over, dtype, self.opened if dtype == "float32" else lambda x: x, 0, 4 * self.dot.lanes)
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights and the bias."""
@@ -99,9 +137,9 @@ class HalfWinograd(WinogradCode, HalfMac):
     """Convolution of 3 × 3 by tiles, in float32."""
 
     def prepare(self) -> None:
-        """Refuse sums in float64, which are to be exact."""
-        if self.half.wide != "float32":
-            raise self.refuse("is summed in float64")
+        """Refuse sums in float64, which are to be exact, and pairs of products, which are as fast."""
+        if self.half.wide != "float32" or (self.kind == "bf16" and bf16_pairs(self.machine)):
+            raise self.refuse("is not summed in float32 product by product")
         super().prepare()
 
     def constants(self) -> dict[str, np.ndarray]:
