@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +12,11 @@ from stepdown.native.dots import Dot, dot_of, float_dot
 from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import CHANNELS_LAST, LOGICAL, Buffers, Choice, Kernel, kernel
-from stepdown.native.kernels.image import Image, powers
+from stepdown.native.kernels.image import Image
 from stepdown.native.kernels.mac import MacCode
+from stepdown.native.kernels.results import Run, is_vectorised, store_scaled
 from stepdown.native.rescaling import Output, Scale
-from stepdown.native.tir import Expr, Function, cast, clamp, const, largest, span
+from stepdown.native.tir import Expr, Function, cast, clamp, const, largest
 
 
 class Mac(Kernel):
@@ -53,13 +53,11 @@ class Mac(Kernel):
         """Return what is stored of a sum."""
         raise NotImplementedError
 
-    def store(
-        self, f: Function, target: tuple[Any, Expr], totals: tuple[Any, Expr], channel: Expr, width: int,
-        constants: Buffers,
-    ) -> None:  # fmt: skip
-        """Store what is made of `width` neighbouring sums, of channels from `channel` on; buffers come with a place."""
-        with f.loop(width, "vector") as lane:
-            f.store(target[0], target[1] + lane, self.finish(totals[0][totals[1] + lane], channel + lane, constants))
+    def store(self, f: Function, sums: Any, y: Any, runs: Sequence[Run], width: int, constants: Buffers) -> None:
+        """Store what is made of runs of `width` sums each."""
+        for run in runs:
+            with f.loop(width, "vector") as lane:
+                f.store(y, run.target + lane, self.finish(sums[run.source + lane], run.channel + lane, constants))
 
     def prepare(self) -> None:
         """Decide how the work is cut."""
@@ -130,23 +128,12 @@ class IntegerMac(Mac):
         """Return the rescaled sum."""
         return self.output.stored(self.scale.apply(total, self.scale.values(constants, channel)), self.scale.wide)
 
-    def store(
-        self, f: Function, target: tuple[Any, Expr], totals: tuple[Any, Expr], channel: Expr, width: int,
-        constants: Buffers,
-    ) -> None:  # fmt: skip
-        """Store rescaled sums; where there are instructions for it, scaled in vectors first, then packed together."""
-        if not self.scale.is_high or not self.machine.has_even_products:
-            super().store(f, target, totals, channel, width, constants)
+    def store(self, f: Function, sums: Any, y: Any, runs: Sequence[Run], width: int, constants: Buffers) -> None:
+        """Store rescaled sums."""
+        if not is_vectorised(self.scale, self.machine):
+            super().store(f, sums, y, runs, width, constants)
             return
-        held = f.local("int32", width)
-        for first, count, lanes in powers(width, self.machine.lanes):
-            for at in range(first, first + count * lanes, lanes):
-                total = totals[0][span(totals[1] + at, lanes)]
-                parts = self.scale.values(constants, span(channel + at, lanes))
-                scaled = self.scale.apply if lanes == 1 else partial(self.scale.apply_vector, lanes=lanes)
-                f.store(held, span(at, lanes), scaled(total, parts))
-        with f.loop(width, "vector") as lane:
-            f.store(target[0], target[1] + lane, self.output.stored(held[lane]))
+        store_scaled(f, self.scale, self.output, self.machine.lanes, sums, y, runs, width, constants)
 
 
 class FloatMac(Mac):

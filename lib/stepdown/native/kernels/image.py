@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from stepdown.native.tir import Expr, Function
+from stepdown.native.tir import Expr, Function, largest, smallest
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ def counted(parts: list[Cut]) -> list[tuple[int, Cut]]:
 def rounds(f: Function, count: int, before: int, parts: list[Cut], shared: bool) -> AbstractContextManager[Expr]:
     """Write a loop over the rounds of one of `parts`; where `shared`, threads share those of all."""
     return f.shared(count, before, sum(p.count for p in parts)) if shared else f.loop(count)
+
+
+def kept(value: Expr, low: int, high: int) -> Expr:
+    """Return a value kept between two constants; a number where it is one."""
+    return min(max(value, low), high) if isinstance(value, int) else smallest(largest(value, low), high)
 
 
 def last_apart(parts: list[Cut]) -> list[Cut]:

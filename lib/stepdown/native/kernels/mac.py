@@ -4,7 +4,7 @@ Some rows of the image are copied with their padding, in the type that the proce
 of positions × channels of sums stays in registers for the whole depth of the sum.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -16,12 +16,13 @@ from stepdown.native.dots import Dot, packed
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice
 from stepdown.native.kernels.image import Cut, Image, counted, cuts, last_apart, rounds
+from stepdown.native.kernels.results import Run
 from stepdown.native.kernels.tiles import Block, Tile, shared_tiles, tiles, unevenness, units
 from stepdown.native.machine import Machine
 from stepdown.native.tir import Expr, Function
 
-Finish = Callable[[Function, tuple[Any, Expr], tuple[Any, Expr], Expr, int, Buffers], None]
-"""Writes what is stored of sums, as `Mac.store`: to where, from where, the first channel of all groups filled up."""
+Finish = Callable[[Function, Any, Any, Sequence[Run], int, Buffers], None]
+"""Writes what is stored of runs of sums, as `Mac.store`; channels are those of groups filled up to vectors."""
 _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
 _SHARES = (0.5, 0.25, 2, 4)
@@ -253,5 +254,5 @@ class _Block:
             target = (pixel + p) * image.out_channels + self.group * code.out_depth + self.vector * lanes
             for piece in cuts(used, _STORED * lanes):
                 for first in range(piece.first, piece.end, piece.width):
-                    totals = made, p * (self.part.width * lanes) + first
-                    finish(f, (y, target + first), totals, self._channel + first, piece.width, self.constants)
+                    run = Run(p * (self.part.width * lanes) + first, target + first, self._channel + first)
+                    finish(f, made, y, [run], piece.width, self.constants)

@@ -24,6 +24,7 @@ from stepdown.native.kernels.conv import IntegerMac, OverWindows
 from stepdown.native.kernels.image import counted, cuts, rounds
 from stepdown.native.kernels.minimal_forms import FORMS, both, plus
 from stepdown.native.kernels.minimal_plan import Plan, direct_cost
+from stepdown.native.kernels.results import Run
 from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.tir import Expr, Function, cast, const, largest, smallest, tirx
 
@@ -239,7 +240,7 @@ class Minimal(OverWindows, IntegerMac):
                     with f.loop(piece.width, "vector") as lane:
                         whole = form.whole(sums[start + c + lane])
                         f.store(sums, start + c + lane, plus(whole, constants["bias"][first + c + lane]))
-                    self.store(f, (y, at + c), (sums, start + c), first + c, piece.width, constants)
+                    self.store(f, sums, y, [Run(start + c, at + c, first + c)], piece.width, constants)
 
     def _inside(self, f: Function, place: Expr, size: int) -> AbstractContextManager[None]:
         """Return the condition that a place is in the image, where some tiles have it outside."""
