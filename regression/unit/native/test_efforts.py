@@ -19,6 +19,8 @@ from stepdown.native.layout_notes import layout_notes
 from stepdown.native.machine import Machine
 from stepdown.native.tir import Expr, bits, const, repeat
 from stepdown.runtimes.mlir import MlirRunner
+from stepdown.runtimes.native import NativeRunner
+from stepdown.runtimes.runner import RunnerOptions
 
 MACHINES = machines()
 EFFORTS = [(0, "nchw"), (1, "nhwc"), (3, "nchw"), (3, "blocked")]
@@ -38,11 +40,13 @@ def test_windows_of_integers(level, layout, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("level", "layout"), EFFORTS)
-def test_windows_of_reals(level, layout, tmp_path: Path) -> None:
+def test_windows_of_reals_on_one_thread_and_on_several(level, layout, tmp_path: Path) -> None:
     program = network(IMAGES, [11, 14])
     lowering("F32", "x86_64").run(program)
     given = inputs(program)
-    got = compiled(program, machine("x86-64-v3", level, layout), tmp_path).run(given)
+    got = compiled(program, machine("x86-64-v3", level, layout), tmp_path, debug=False).run(given)
+    shared = NativeRunner(tmp_path / "net.so", RunnerOptions(threads=3)).run(given)
+    assert all(np.array_equal(got[name], shared[name]) for name in got)
     for name, wanted in MlirRunner(program).run(given).items():
         np.testing.assert_allclose(got[name], wanted, rtol=0, atol=8 * FLOAT_BOUND * np.abs(wanted).max())
 
