@@ -45,7 +45,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(
-    *command: str | Path, timeout_s: float = 120, fresh: bool = False, **settings: object
+    *command: str | Path, timeout_s: float = 600, fresh: bool = False, **settings: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a command with `environment()` and an empty stdin, and capture what it prints.
 

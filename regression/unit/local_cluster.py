@@ -1,5 +1,6 @@
 """A Dask scheduler and workers of our own, as processes on the loopback of this machine, on free ports."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from checkout import PACKAGE, environment
 
-LIMIT_S = 60
+LIMIT_S = 300
+"""Only what hangs takes so long, on a busy machine too."""
 
 
 class LocalCluster:
@@ -23,9 +25,11 @@ class LocalCluster:
         self.folder = folder
         self.code = folder / "lib"
         shutil.copytree(PACKAGE, self.code / "stepdown")
-        self.address = f"tcp://127.0.0.1:{free_port()}"
-        self.scheduler = self._start("scheduler", self.address.rpartition(":")[2], "scheduler", "--host", "127.0.0.1")
+        about = folder / "scheduler.json"
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.scheduler = self._start("scheduler", "scheduler", "--host", "127.0.0.1", "--scheduler-file", str(about))
+        wait_for(lambda: about.exists() and about.read_text().endswith("}"))
+        self.address: str = json.loads(about.read_text())["address"]
 
     def start_worker(self, name: str, preload: str = "", **environs: str) -> None:
         """Start a worker in a folder of its own; `preload` is Python that it runs first."""
@@ -43,7 +47,7 @@ class LocalCluster:
             script = self.folder / f"{name}_preload.py"
             script.write_text(preload)
             words += ["--preload", str(script)]
-        self.workers[name] = self._start(name, "0", "worker", *words, **environs)
+        self.workers[name] = self._start(name, "worker", *words, **environs)
 
     def place(self, name: str) -> Path:
         """Return a worker's own folder."""
@@ -63,12 +67,12 @@ class LocalCluster:
             process.kill()
             process.wait()
 
-    def _start(self, name: str, port: str, command: str, *words: str, **environs: str) -> "subprocess.Popen[bytes]":
+    def _start(self, name: str, command: str, *words: str, **environs: str) -> "subprocess.Popen[bytes]":
         self.place(name).mkdir()
         flag = "--port" if command == "scheduler" else "--worker-port"
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "dask", command, *words, flag, port, "--no-dashboard"],
+                [sys.executable, "-m", "dask", command, *words, flag, "0", "--no-dashboard"],
                 cwd=self.place(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=environment(PYTHONPATH=str(self.code), **environs),
             )  # fmt: skip

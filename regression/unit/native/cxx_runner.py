@@ -59,7 +59,7 @@ class Program:
         """Run it; what it prints is captured."""
         environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
         command = [str(self.path), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=cwd)
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=cwd)
 
     def result(self, *arguments: str | Path) -> dict[str, Any]:
         """Return what it prints as JSON."""
@@ -142,5 +142,5 @@ def library(
     defines = "".join(f"#define {name} {value}\n" for name, value in parts.items())
     path.with_suffix(".c").write_text(defines + LIBRARY)
     command = ["gcc", "-shared", "-fPIC", f"-I{PACKAGE / 'native' / 'runtime'}", "-o", path, path.with_suffix(".c")]
-    subprocess.run([str(word) for word in command], check=True, timeout=60)
+    subprocess.run([str(word) for word in command], check=True, timeout=600)
     return path
