@@ -207,7 +207,8 @@ WRONG = {
     "net.so photo.png --softmax maybe": "--softmax: 'maybe' is none of auto, yes, no",
     "net.so photo.png --output out.txt": "--output: does not end in .npz",
     "net.so photo.png --output no/out.npz": "no/out.npz: cannot be written",
-    "net.so photo.png --threads 2": "net.so: is no library of a network for this processor (it has no sd_create_threads",
+    "net.so photo.png --threads 2": "net.so: is no library of a network for this processor "
+    "(it has no sd_create_threads",
     "net.so photo.png --threads 0": "--threads: '0' is not a whole number from 1",
     "net.so none.png": "none.png: no such file",
     "net.so .": ".: is a directory",
