@@ -98,6 +98,11 @@ def test_code_calls_nothing_but_memcpy_and_memset(chip, tmp_path: Path) -> None:
     assert set(listed.split()) - {"U"} <= {"memcpy", "memset"}
 
 
+def test_a_chip_without_a_system_gets_no_library(small, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="chip cortex_m7 has no system that loads a library; make a bundle"):
+        Codegen(str(tmp_path / "net.so"), "cortex_m7").run(small)
+
+
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 def test_a_program_may_limit_the_arena(small, tmp_path: Path) -> None:
     made(small, "c", tmp_path / "net.c")

@@ -31,6 +31,7 @@ def linked(machine: Machine, folder: Path) -> Path:
     return folder / "net.so"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", ELF_NUMBERS)
 def test_libraries_for_other_processors_need_no_other_compiler(chip, no_compiler, tmp_path: Path) -> None:
     pytest.importorskip("ziglang", reason="needs ziglang: pip install 'stepdown[zig]'")
@@ -38,6 +39,7 @@ def test_libraries_for_other_processors_need_no_other_compiler(chip, no_compiler
     assert (begin[:4], int.from_bytes(begin[18:20], "little")) == (b"\x7fELF", ELF_NUMBERS[chip])
 
 
+@pytest.mark.slow
 def test_c_is_compiled_for_any_processor_of_this_kind(no_compiler, tmp_path: Path) -> None:
     pytest.importorskip("ziglang", reason="needs ziglang: pip install 'stepdown[zig]'")
     runner, program = NativeRunner(linked(PORTABLE, tmp_path)), quantised("ad_autoencoder")
