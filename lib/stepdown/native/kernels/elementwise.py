@@ -12,7 +12,7 @@ from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel, tensor_o
 from stepdown.native.kernels.spread import spread
 from stepdown.native.rescaling import Output, Scale
 from stepdown.native.tensors import Tensor, logical
-from stepdown.native.tir import Expr, Function, cast, largest, smallest
+from stepdown.native.tir import Expr, Function, cast, const, largest, smallest
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT
 
@@ -103,17 +103,21 @@ class Sum(IntegerElementwise):
         self._signs = op.signs
         bounds = [self.reach(i) << ELTWISE_LEFT_SHIFT for i in range(len(self.sides))]
         scaled = [int(b * m / 2.0**s) + 2 for b, m, s in zip(bounds, op.multipliers, op.shifts, strict=False)]
+        self._most = min(sum(scaled), (1 << 31) - 1)
         self._scales = self.scales([*bounds, sum(scaled)])
 
     def element(self, values: Sequence[Expr], constants: Buffers) -> Expr:
-        """Return saturate(rescale(Σ ± rescale((x − zp) << 20)))."""
+        """Return saturate(rescale(Σ ± rescale((x − zp) << 20))).
+
+        No sum is less than what it is compared with: without that LLVM adds in 64 bits, where the product is made.
+        """
         total: Any = 0
         for i, value in enumerate(values):
             lifted = self.centred(value, i) << ELTWISE_LEFT_SHIFT
             side = cast("int32", self._scales[i].apply(lifted, self._scales[i].values({}, 0)))
             total = total + side if self._signs[i > 0] > 0 else total - side
-        last = self._scales[-1]
-        return self._output.stored(last.apply(total, last.values({}, 0)), last.wide)
+        last, kept = self._scales[-1], largest(total, const(-self._most))
+        return self._output.stored(last.apply(kept, last.values({}, 0)), last.wide)
 
 
 @kernel("Mul")
