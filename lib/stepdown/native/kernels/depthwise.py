@@ -6,14 +6,14 @@ lines are made together: an operand is loaded once for all the sums that it belo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from stepdown.native.dots import PAIR_SUMS, pair_sums
 from stepdown.native.effort import FROM_BLOCKS
-from stepdown.native.kernels.base import Buffers, kernel
+from stepdown.native.kernels.base import Buffers, Choice, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverWindows
 from stepdown.native.kernels.image import counted, cuts, kept, powers
 from stepdown.native.kernels.lines import Geometry, Lines
@@ -24,6 +24,8 @@ _SUMS = 12
 """Sums in registers, of 16: those left hold an operand, a product and weights."""
 _LOADS = 1.5
 """What weights cost that are loaded for some positions, in those of a position."""
+_SHARES = (0.5, 0.25, 2, 4)
+"""Of the channels that are copied at a time by rule: other numbers that are worth a trial."""
 _STORED = 2
 """Vectors of sums whose results are stored at a time: they are packed together."""
 _LEAST_LANES = 4
@@ -69,7 +71,29 @@ class DepthwiseCode(OverWindows, Mac):
         self.geometry = Geometry(self.over, 2 if self.pairs else 1)
         self.lines = Lines(self.geometry, dtype, zero_point, self._changed, self._lanes)
         most = _SUMS * self.machine.registers // 16 // self.geometry.together
-        self.positions = min(range(1, most + 1), key=self._cost)
+        self._ranked = sorted(range(1, most + 1), key=self._cost)
+        known = self.machine.schedules.get(self._workload) or {}
+        self.positions = known.get("positions", self._ranked[0])
+        self._vectors = known.get("vectors", self._fitting)
+        """Positions whose sums are in registers, and vectors of channels that are copied, at a time."""
+
+    @property
+    def _workload(self) -> str:
+        """All on which the best schedule depends, as text."""
+        return f"depthwise {self.lines.dtype}x{self._lanes} {self.over.text} in {self.machine.scratch_bytes}"
+
+    def choice(self) -> Choice:
+        """Return other numbers of positions, and in turn with them other numbers of channels."""
+        whole = -(-self.over.channels // self._lanes)
+        sizes = dict.fromkeys(max(1, min(whole, round(self._vectors * share))) for share in _SHARES)
+        found = [
+            pair
+            for two in zip_longest(((p, self._vectors) for p in self._ranked), ((self.positions, v) for v in sizes))
+            for pair in two
+            if pair and pair != (self.positions, self._vectors)
+        ]
+        others = [{"positions": p, "vectors": v} for p, v in found]
+        return Choice(self._workload, {"positions": self.positions, "vectors": self._vectors}, tuple(others))
 
     def _cost(self, positions: int) -> float:
         """Return what a row of results costs: positions, and what is loaded for some of them together."""
@@ -81,13 +105,18 @@ class DepthwiseCode(OverWindows, Mac):
         opened = cast(dtype, self.opened(value))
         return opened - const(zero_point, dtype) if zero_point else opened
 
-    @cached_property
+    @property
     def _channels(self) -> int:
-        """Channels that are copied at a time: as many vectors as leave the lines in the nearest memory."""
+        """Channels that are copied at a time."""
+        return self._vectors * self._lanes
+
+    @property
+    def _fitting(self) -> int:
+        """Vectors of channels that leave their lines in the nearest memory."""
         whole = -(-self.over.channels // self._lanes)
         fitting = max(1, self.machine.scratch_bytes // 2 // self.lines.pixel_bytes // self._lanes)
         parts = -(-whole // fitting)
-        return -(-whole // parts) * self._lanes
+        return -(-whole // parts)
 
     @property
     def scratch(self) -> tuple[str, int]:
