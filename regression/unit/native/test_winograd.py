@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from native.compiled import compiled, machines
+from native.identity_rows import ROWS, run_row
 from onnx import helper, numpy_helper
 from targets import lowering
 
@@ -20,6 +21,7 @@ from stepdown.native.kernels.winograd import Winograd
 from stepdown.native.machine import Machine
 from stepdown.native.network import network_of
 from stepdown.numerics.floats import ROUND
+from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.native import NativeRunner
 from stepdown.runtimes.runner import RunnerOptions
 from stepdown.transforms.canonicalize import Canonicalize
@@ -29,6 +31,8 @@ RNG = np.random.default_rng(5)
 UNIT = 2.0**-24
 ROUNDED = {"F16": 2.0**-11, "BF16": 2.0**-8}
 """What rounding to nearest changes a number by at most, by mode."""
+EMULATED = {"aarch64 A53": "F32", "riscv64 GCV": "BF16", "riscv64 GC": "F32"}
+"""A mode by row of the bit-identity matrix."""
 SHAPES = {
     "F(4), two blocks, rests down and across": ((1, 70, 15, 11), 20, (1, 1, 1, 1), 4),
     "F(4), two images, padding on one side": ((2, 24, 16, 11), 19, (0, 1, 2, 0), 4),
@@ -142,6 +146,21 @@ def test_halves_are_summed_in_f32_and_rounded_once(mode, tmp_path: Path) -> None
     wanted = np.maximum(sums + bias[:, None, None], 0)
     limit = bound(padded, held, results, got.shape[2:]) + 2 * UNIT * np.abs(bias).max()
     assert (np.abs(got - wanted) <= limit + unit * (np.abs(wanted) + limit)).all()
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name in EMULATED], ids=lambda row: row.name)
+def test_other_processors(row, tmp_path: Path) -> None:
+    """Sums are those of this processor but for the roundings of multiply-adds."""
+    if lacking := row.missing():
+        pytest.skip(lacking)
+    program, *_ = convolution((1, 24, 9, 9), 20, (1, 1, 1, 1), EMULATED[row.name])
+    program.write(tmp_path / "tiles.mlir")
+    given = {"x": RNG.normal(size=(1, 24, 9, 9)).astype(np.float32)}
+    (got,) = run_row(row, tmp_path / "tiles.mlir", [given], debug=False)
+    wanted = MlirRunner(program).run(given)
+    for name in wanted:
+        limit = (2e-5 if EMULATED[row.name] == "F32" else 2.0**-8) * np.abs(wanted[name]).max()
+        assert np.abs(got[name] - wanted[name]).max() <= limit
 
 
 @pytest.mark.parametrize("case", SHAPES)

@@ -9,8 +9,8 @@ from stepdown.native.kernels.image import Cut, Image, cuts, last_apart
 
 _SPACE = 16
 """Elements between planes, so that the same elements of all do not meet in one set of a cache."""
-_OPERANDS, _DEPTH, _BLOCK = 1 << 18, 64, 32
-"""Elements of operands at a time where the image has so few columns; input and output channels of a block."""
+_DEPTH, _BLOCK = 64, 32
+"""Input and output channels of a block."""
 _LATENCY = 4.0
 """Cycles from a multiply-add to the next one on the same sum."""
 
@@ -23,6 +23,8 @@ class Tiling:
     filter: MinimalFilter
     lanes: int
     registers: int
+    operands: int
+    """Elements of operands at a time where the image has so few columns."""
 
     # --- sizes
 
@@ -61,7 +63,7 @@ class Tiling:
     def rows(self) -> int:
         """Rows of tiles at a time: so many that their operands fit, and all about alike."""
         down, across = self.tiles
-        fitting = _OPERANDS // (self.places * self.image.channels * across)
+        fitting = self.operands // (self.places * self.image.channels * across)
         rounds = -(-down // max(1, min(down, fitting)))
         return -(-down // rounds)
 

@@ -30,6 +30,8 @@ _GAIN, _LEEWAY = 0.8, 1.15
 """Of the cost of a plain convolution, and of the least cost: what costs more is not worth less exact sums, and smaller
 tiles, whose sums are more exact, may cost a little more."""
 
+_LEAST_BYTES, _SHARES = 1 << 14, 16
+"""Of memory beside tensors where tiles pay; how much more of it the operands may take: they are read in a row."""
 _MOST_PARTS = 4
 """Into how many the blocks are shared by threads: each part transforms all operands."""
 
@@ -43,10 +45,11 @@ class WinogradCode(OverWindows, Mac):
         """Choose the size of the tiles; refuse what is not 3 × 3 without stride, or is as fast without."""
         self.over = image = self.image()
         plain = (image.kernel, image.strides, image.dilations, image.group) == ((TAPS, TAPS), (1, 1), (1, 1), 1)
-        if not plain or not self.machine.scratch_bytes:
+        if not plain or self.machine.scratch_bytes < _LEAST_BYTES:
             raise self.refuse("is no convolution of 3 × 3 with memory beside it")
         lanes = self.dot.lanes
-        found = [Tiling(image, MinimalFilter(m), lanes, self.machine.registers) for m in POINTS]
+        operands = _SHARES * self.machine.scratch_bytes // 4
+        found = [Tiling(image, MinimalFilter(m), lanes, self.machine.registers, operands) for m in POINTS]
         least = min(each.cost() for each in found)
         by_rule = next(each for each in found if each.cost() <= _LEEWAY * least)
         direct = TAPS**2 * image.out_height * image.out_width * image.channels * by_rule.vectors
