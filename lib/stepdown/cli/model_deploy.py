@@ -1,11 +1,13 @@
 """Lower a TOP module for a chip and check it, by running the small tools; every command is printed first."""
 
 import argparse
+import multiprocessing
+import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from stepdown.cli.deploy_files import (
     add_code_flags,
@@ -16,6 +18,7 @@ from stepdown.cli.deploy_files import (
     tolerance,
 )
 from stepdown.cli.tool import Parser
+from stepdown.cli.tool import run as run_tool
 from stepdown.errors import InputError, StepError
 
 MODES = ("F32", "F16", "BF16", "INT8")
@@ -149,11 +152,26 @@ def _step(tool: str, *arguments: str, allowed: Sequence[int] = (0,), unheard: bo
     What it prints is thrown away where it is `unheard`.
     """
     print("+", shlex.join([tool, *arguments]) + " > /dev/null" * unheard, flush=True)
-    beside = Path(sys.argv[0]).resolve().parent / tool
-    heard = subprocess.DEVNULL if unheard else None
-    code = subprocess.run([sys.executable, str(beside), *arguments], check=False, stdout=heard).returncode
+    code = _run_tool(tool, arguments, unheard)
     if code not in allowed:
         failure = StepError(f"{tool} ended with exit code {code}", fix="its own line above says why")
         failure.exit_code = code
         raise failure
     return code
+
+
+def _run_tool(tool: str, arguments: Sequence[str], unheard: bool) -> int:
+    """Run a tool in a fork of this process, which has imported what all of them need, and return its exit code."""
+    import stepdown.dialects.program  # noqa: F401
+
+    child = multiprocessing.get_context("fork").Process(target=_become, args=(tool, arguments, unheard))
+    child.start()
+    child.join()
+    return child.exitcode or 0
+
+
+def _become(tool: str, arguments: Sequence[str], unheard: bool) -> NoReturn:
+    if unheard:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.argv = [str(Path(sys.argv[0]).with_name(tool)), *arguments]
+    sys.exit(run_tool(tool.removesuffix(".py").replace("-", "_")))
