@@ -1,5 +1,8 @@
-"""Networks on several threads: the same bytes as on one, in every run."""
+"""Networks on several threads: the same bytes as on one, in every run; and the team of threads by itself."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +11,15 @@ from native.compiled import compiled, machines
 from native.test_networks import lowered
 from npu.test_networks import inputs, mnist, resnet8
 
+from stepdown.errors import ResourceError
 from stepdown.native import steps
+from stepdown.native.library import RUNTIME
 from stepdown.runtimes.native import NativeRunner
-from stepdown.runtimes.runner import RunnerOptions
+from stepdown.runtimes.runner import RunnerOptions, Tensors
 
 RUNS = 20
 MACHINES = {name: machine for name, machine in machines().items() if name in ("c", "x86-64-v3")}
+TEAM = Path(__file__).with_name("team.c")
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +29,12 @@ def shared(monkeypatch) -> None:
     monkeypatch.setattr(steps, "_GRAIN_US", 1.0)
 
 
+def same(got: Tensors, wanted: Tensors) -> bool:
+    return all(np.array_equal(got[name], wanted[name], equal_nan=True) for name in wanted)
+
+
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("mode", ["INT8", "F32", "F16"])
-@pytest.mark.parametrize("network", [mnist, resnet8])
+@pytest.mark.parametrize(("network", "mode"), [(mnist, "INT8"), (mnist, "F16"), (resnet8, "INT8"), (resnet8, "F32")])
 def test_threads_make_the_same_bytes(network, mode, machine, tmp_path: Path) -> None:
     program = lowered(network(), mode)
     given = inputs(program)
@@ -33,8 +42,51 @@ def test_threads_make_the_same_bytes(network, mode, machine, tmp_path: Path) -> 
     wanted = with_one.run(given, "all")
     for threads in (2, 3, 5):
         runner = NativeRunner(tmp_path / "net.so", RunnerOptions(threads=threads))
-        for _ in range(RUNS):
-            got = runner.run(given, "all")
-            assert all(np.array_equal(got[name], wanted[name]) for name in wanted)
+        assert all(same(runner.run(given, "all"), wanted) for _ in range(RUNS))
         runner.close()
     with_one.close()
+
+
+def test_a_forked_process_runs_on_one_thread(tmp_path: Path) -> None:
+    program = lowered(mnist(), "INT8")
+    given = inputs(program)
+    compiled(program, next(iter(MACHINES.values())), tmp_path).close()
+    runner = NativeRunner(tmp_path / "net.so", RunnerOptions(threads=3))
+    wanted = runner.run(given, "all")
+    child = os.fork()
+    if child == 0:
+        right = same(runner.run(given, "all"), wanted)
+        runner.close()
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert same(runner.run(given, "all"), wanted)
+    runner.close()
+
+
+def test_too_many_threads_are_refused(tmp_path: Path) -> None:
+    compiled(lowered(mnist(), "INT8"), next(iter(MACHINES.values())), tmp_path, debug=False).close()
+    with pytest.raises(ResourceError, match="no 2000000000 threads"):
+        NativeRunner(tmp_path / "net.so", RunnerOptions(threads=2_000_000_000))
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
+def test_a_team_has_no_races(sanitizer, tmp_path: Path) -> None:
+    flags = [
+        "-std=c11",
+        "-O1",
+        "-g",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        f"-fsanitize={sanitizer}",
+        "-pthread",
+        f"-I{RUNTIME}",
+    ]
+    built = subprocess.run(
+        ["gcc", *flags, "-D_DEFAULT_SOURCE", "-o", tmp_path / "team", TEAM, RUNTIME / "threads.c"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    ended = subprocess.run([tmp_path / "team"], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -10,6 +10,7 @@
 #include "network.inc"
 
 #define ALIGNMENT 64
+#define SCRATCH_STRIDE (SD_SCRATCH_BYTES + 4096) /* processors fetch ahead, but not beyond a page */
 
 struct sd_model {
     void *block;
@@ -21,7 +22,7 @@ struct sd_model {
 static void work(void *context, int thread, int32_t step, int32_t part, int32_t parts) {
     sd_model *model = context;
     SD_STEP((void *)sd_weights, model->memory[0], model->memory[1],
-            model->scratch + (size_t)thread * SD_SCRATCH_BYTES, step, part, parts);
+            model->scratch + (size_t)thread * SCRATCH_STRIDE, step, part, parts);
 }
 
 const sd_tensor *sd_tensors(size_t *count) {
@@ -45,7 +46,7 @@ sd_model *sd_create_threads(int threads) {
     if (sd_missing()) return NULL;
     sd_model *model = calloc(1, sizeof *model);
     if (!model) return NULL;
-    const size_t scratch = (size_t)threads * SD_SCRATCH_BYTES;
+    const size_t scratch = (size_t)threads * SCRATCH_STRIDE;
     model->block = calloc(1, SD_MUTABLE_BYTES + SD_ACTIVATIONS_BYTES + scratch + ALIGNMENT);
     uintptr_t start = ((uintptr_t)model->block + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     model->memory[0] = (unsigned char *)start;
