@@ -1,6 +1,7 @@
 """Measure networks in many ways, and write a report (run_experiments.py)."""
 
 import argparse
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ experiments.toml:
   model = "net"
   engine = ["onnxruntime", "litert", "tvm-relax"]
 """
-_LISTS = {"engine": "stepdown", "mode": "F32", "chip": "x86_64", "processor": "", "features": "", "layout": ""}
+_LISTS = {"engine": "stepdown", "mode": "F32", "chip": platform.machine(), "processor": "", "features": "", "layout": ""}
 _NUMBERS = {"level": "3", "threads": "1"}
 _FILE_FLAGS = ("table", "source", "quantised")
 
@@ -69,7 +70,7 @@ def _add_rows(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--quantised", default="", metavar="FILE", help="their INT8 model")
     group.add_argument("--engine", help="stepdown (default), onnxruntime, litert, tvm-relax")
     group.add_argument("--mode", help="F32 (default), F16, BF16, INT8, INT8_ASYM")
-    group.add_argument("--chip", help="chips of our code (default x86_64)")
+    group.add_argument("--chip", help="chips of our code (default: this computer's)")
     group.add_argument("--processor", help="their processors, as of --codegen")
     group.add_argument("--features", help="their features, joined by + for several of one row")
     group.add_argument("--layout", help="nhwc, nchw, blocked (default: by the level)")

@@ -207,7 +207,7 @@ class _Library:
                 self._functions.sd_tensors.restype = ctypes.POINTER(_SdTensor)
                 text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(self._functions, "stepdown_metadata")))
             except (OSError, AttributeError, ValueError) as error:
-                raise ForeignLibrary(f"is no library of a network for this processor ({error})", path) from None
+                raise InputError(f"is no library of a network for this processor ({error})", path) from None
         self.metadata: dict[str, Any] = json.loads(text)
         if missing := self._functions.sd_missing():
             made_for, fix = self.metadata["processor"], "name this one (or an older one) by processor=… of --codegen"

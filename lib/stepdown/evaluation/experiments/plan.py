@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import platform
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -51,7 +52,7 @@ class Row:
     model: str
     engine: str = OURS
     mode: str = "F32"
-    chip: str = "x86_64"
+    chip: str = platform.machine()
     processor: str = ""
     features: str = ""
     layout: str = ""
