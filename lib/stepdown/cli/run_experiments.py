@@ -35,7 +35,14 @@ experiments.toml:
   model = "net"
   engine = ["onnxruntime", "litert", "tvm-relax"]
 """
-_LISTS = {"engine": "stepdown", "mode": "F32", "chip": platform.machine(), "processor": "", "features": "", "layout": ""}
+_LISTS = {
+    "engine": "stepdown",
+    "mode": "F32",
+    "chip": platform.machine(),
+    "processor": "",
+    "features": "",
+    "layout": "",
+}
 _NUMBERS = {"level": "3", "threads": "1"}
 _FILE_FLAGS = ("table", "source", "quantised")
 
