@@ -1,5 +1,6 @@
 """What all tests share: the environment of the tools, repeatable random tests, the switch that rewrites cases."""
 
+import gc
 import os
 
 import pytest
@@ -20,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(map(item.get_closest_marker, ("slow", "apart", "xdist_group"))):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+
+
+def pytest_collection_finish() -> None:
+    """Collect no garbage among what was imported and collected: thousands of tests and a million objects of modules."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

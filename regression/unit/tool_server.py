@@ -74,9 +74,7 @@ def commands(*tools: Path) -> Path:
 
 def _serve(address: str) -> None:
     """Fork for each command, until the one who started this ends."""
-    _import_what_is_needed()
-    gc.collect()
-    gc.freeze()  # a fork copies no page only to count references
+    _import_what_tools_need()
     signal.signal(signal.SIGCHLD, _forget_the_ended)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -97,7 +95,7 @@ def _forget_the_ended(*_: object) -> None:
             pass
 
 
-def _import_what_is_needed() -> None:
+def _import_what_tools_need() -> None:
     import stepdown
 
     absent: dict[str, Any] = dict.fromkeys(LEFT_OUT)
@@ -108,6 +106,8 @@ def _import_what_is_needed() -> None:
             importlib.import_module(name)
     for name in LEFT_OUT:
         del sys.modules[name]
+    gc.collect()
+    gc.freeze()  # forks need not look for garbage in what was imported
 
 
 def _become_the_tool(order: socket.socket) -> NoReturn:
