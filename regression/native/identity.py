@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from native.identity_networks import BUILDERS, HOST_ONLY, lowered, random_inputs
-from native.identity_rows import ROWS, Reference, Row, run_row
+from native.identity_rows import ROWS, NotEmulated, Reference, Row, run_row
 
 from stepdown.dialects.program import read_program
 from stepdown.dialects.types import storage_of
@@ -127,10 +127,24 @@ def _column(name: str, folder: Path, rows: list[Row], args: argparse.Namespace) 
     counts = {row: count_of(row, args.inputs, args.emulated) for row in rows}
     for count in sorted(set(counts.values())):
         together = [row for row in rows if counts[row] == count]
-        runs = [run_row(row, made.module, given[:count]) for row in together]
+        together, runs = _runs(together, made.module, given[:count])
         cells = compared(made, Reference().runs(made.module, given[:count]), runs)
         found.update((row.name, cell) for row, cell in zip(together, cells, strict=True))
     return found
+
+
+def _runs(rows: list[Row], module: Path, given: list[Tensors]) -> tuple[list[Row], list[Iterable[Tensors]]]:
+    """Return the rows that can compute a network, and their runs; what an emulator refuses is named."""
+    able: list[Row] = []
+    runs: list[Iterable[Tensors]] = []
+    for row in rows:
+        try:
+            run = run_row(row, module, given)
+            runs.append(list(run) if row.emulator else run)
+            able.append(row)
+        except NotEmulated as why:
+            print(f"{module.stem} on {row.name}: left out: {why}", file=sys.stderr)
+    return able, runs
 
 
 def _print(names: list[str], rows: list[Row], cells: dict[str, dict[str, Cell]], left_out: dict[str, str]) -> None:

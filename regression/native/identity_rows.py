@@ -33,6 +33,10 @@ MPS2 = ("qemu-system-arm", "-M", "mps2-an500", "-nographic", "-semihosting", "-k
 BOCHS = "bochs"
 
 
+class NotEmulated(Exception):
+    """The code has what the emulator runs wrongly; the text says what."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A way to compute: a chip and a processor, the flag of this processor that it needs; of a bundle what links it,
@@ -103,7 +107,7 @@ class Row:
     def _run_linked(self, code: Path, folder: Path) -> None:
         if self.emulator[:1] == (BOCHS,):
             script = EXAMPLES / "x86_bare" / "run.sh"
-            return _checked(["bash", str(script), code.stem, *self.emulator[1:]], folder)
+            return _checked(["bash", str(script), code.stem, *self.emulator[1:]], folder, refuses=3)
         bare = self.emulator == MPS2
         parts = EXAMPLES / "cortex_m"
         sources = (
@@ -120,8 +124,10 @@ class Row:
         return _checked([*self.emulator, str(program), *arguments], folder)
 
 
-def _checked(command: list[str], folder: Path) -> None:
+def _checked(command: list[str], folder: Path, refuses: int = 0) -> None:
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3600, check=False)
+    if refuses and ended.returncode == refuses:
+        raise NotEmulated(ended.stderr.strip().split("error: ")[-1])
     if ended.returncode:
         raise SystemExit(f"{command[0]} fails: {ended.stderr[-400:]}")
 
