@@ -58,7 +58,7 @@ def onnxruntime(networks: Networks, name: str, mode: str, threads: int) -> Engin
 
     model = networks.u8s8(name) if mode == "INT8" else networks.onnx(name)
     options = engine.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
     session = engine.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     bound = session.io_binding()
     for key, array in given_of(model).items():
