@@ -21,6 +21,8 @@ class Band:
     change: Callable[[Expr], Expr]
     padding: int
     lanes: int
+    as_it_is: bool = False
+    """Whether the copy has the elements of the image, so that one row whose windows are its pixels needs none."""
 
     @property
     def pixel_bytes(self) -> int:

@@ -69,9 +69,9 @@ class Mac(Kernel):
         return self.code.choice if hasattr(self, "code") else None
 
     @property
-    def scratch(self) -> tuple[str, int]:
-        """The copy of rows."""
-        return self.dot.operand, self.code.scratch
+    def scratch(self) -> tuple[str, int] | None:
+        """The copy of rows, where there is one."""
+        return (self.dot.operand, self.code.scratch) if self.code.copies else None
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the sums."""
@@ -150,7 +150,7 @@ class FloatMac(Mac):
 
     def band(self) -> Band:
         """Return a plain copy."""
-        return Band(self.over, "float32", lambda x: x, 0, 4 * self.dot.lanes)
+        return Band(self.over, "float32", lambda x: x, 0, 4 * self.dot.lanes, as_it_is=True)
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights and the bias."""

@@ -24,7 +24,7 @@ class Direct(Mac):
 
     copies_rows: ClassVar[bool] = False
     levels = FROM_BLOCKS
-    scratch = None  # type: ignore[assignment]
+    scratch = None
 
     def prepare(self) -> None:
         """Note over what the sums go."""

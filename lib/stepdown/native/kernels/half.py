@@ -98,8 +98,9 @@ class HalfMac(Mac):
 
     def band(self) -> Band:
         """Return a copy in the type that is multiplied."""
-        dtype = self.dot.operand
-        return Band(self.over, dtype, self.opened if dtype == "float32" else lambda x: x, 0, 4 * self.dot.lanes)
+        if self.dot.operand == "float32":
+            return Band(self.over, "float32", self.opened, 0, 4 * self.dot.lanes)
+        return Band(self.over, self.dot.operand, lambda x: x, 0, 4 * self.dot.lanes, as_it_is=True)
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights and the bias."""

@@ -26,7 +26,7 @@ class Loops(Mac):
 
     copies_rows: ClassVar[bool] = False
     levels = range(2)
-    scratch = None  # type: ignore[assignment]
+    scratch = None
 
     def prepare(self) -> None:
         """Note over what the sums go."""

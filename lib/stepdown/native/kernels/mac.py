@@ -125,6 +125,12 @@ class MacCode:
         )
 
     @property
+    def copies(self) -> bool:
+        """Whether rows are copied; else they are read where they are."""
+        whole_steps = self.depth % self.dot.group == 0
+        return not (self.image.is_flat and self._band.as_it_is and whole_steps)
+
+    @property
     def scratch(self) -> int:
         """Elements of the copy, with room for the last step of the last run."""
         return self._band.elements(self.block.rows, self.block.columns) + self.dot.group
@@ -151,8 +157,10 @@ class MacCode:
         """Write the loops over images, rows and groups; threads share rows, or channels, whatever costs less."""
         by_channels = self._shares_channels
         parts = last_apart(cuts(self.vectors, self.block.vectors))
+        constants = {**constants, "operands": constants["scratch"] if self.copies else x}
         for tile in (tiles if by_channels or not f.shares else shared_tiles)(f, self.image, self.block):
-            tile.copy(f, self._band, x, constants["scratch"])
+            if self.copies:
+                tile.copy(f, self._band, x, constants["scratch"])
             with f.loop(self.image.group) as group:
                 for before, part in counted(parts):
                     with rounds(f, part.count, before, parts, by_channels) as i:
@@ -170,7 +178,7 @@ class MacCode:
         pixels, weights = image.batch * image.out_height * image.out_width, self.vector_weights * self.vectors
         rounds_down = -(-image.out_height // self.block.rows)
         rows = image.out_height if image.is_flat else self.block.rows
-        copied = image.batch * rounds_down * self._band.bytes(rows, image.out_width)
+        copied = image.batch * rounds_down * self._band.bytes(rows, image.out_width) if self.copies else 0
         given = image.batch * image.height * image.width * image.channels
         fetched = wide * (given + pixels * image.out_channels) * _BYTES_FROM_AFAR
         read, macs = wide * weights * image.group, pixels * weights * image.group / _MACS_A_BYTE
@@ -224,6 +232,8 @@ class _Block:
         across = image.moves[1] * image.channels
         first = (self.group * code.vectors + self.vector) * code.vector_weights
         origin = row * (image.moves[0] * line) + column * across + self.group * code.depth
+        if not code.copies:
+            origin = origin + self.tile.column * across
         with f.loop(image.kernel[0]) as kh, f.loop(code.jumps) as kw, f.loop(code.steps) as k:
             step = (kh * code.jumps + kw) * code.steps + k
             packed_at = first + step * (dot.group * dot.lanes * self.part.width)
@@ -233,7 +243,7 @@ class _Block:
             ]
             start = origin + kh * (image.dilations[0] * line) + kw * (image.dilations[1] * image.channels)
             for p in range(positions):
-                operands = dot.operands(f, self.constants["scratch"], start + k * dot.group + p * across)
+                operands = dot.operands(f, self.constants["operands"], start + k * dot.group + p * across)
                 for v, weight in enumerate(weights):
                     dot.add(f, sums, self._at(p, v), operands, weight)
 
