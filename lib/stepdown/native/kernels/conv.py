@@ -130,10 +130,10 @@ class IntegerMac(Mac):
 
     def store(self, f: Function, sums: Any, y: Any, runs: Sequence[Run], width: int, constants: Buffers) -> None:
         """Store rescaled sums."""
-        if not is_vectorised(self.scale, self.machine):
+        if is_vectorised(self.scale, self.machine):
+            store_scaled(f, self.scale, self.output, self.machine.lanes, sums, y, runs, width, constants)
+        else:
             super().store(f, sums, y, runs, width, constants)
-            return
-        store_scaled(f, self.scale, self.output, self.machine.lanes, sums, y, runs, width, constants)
 
 
 class FloatMac(Mac):
