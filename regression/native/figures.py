@@ -110,6 +110,11 @@ def sizes(networks: Networks, work: Path) -> Iterator[Figure]:
     """Yield the sizes of libraries beside the weights of their lowered modules."""
     for name in BENCH.NETWORKS:
         for mode in ("INT8", "F32"):
+            try:
+                networks.top(name)
+            except LeftOut as why:
+                print(f"library / weights, {name} {mode}: left out: {why}")
+                continue
             ratio = networks.library(name, mode).stat().st_size / weight_bytes(networks.lowered(name, mode))
             yield Figure(f"library / weights, {name} {mode}", round(ratio, 3), 1.5)
 
