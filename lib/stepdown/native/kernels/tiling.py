@@ -9,8 +9,8 @@ from stepdown.native.kernels.image import Cut, Image, cuts, last_apart
 
 _SPACE = 16
 """Elements between planes, so that the same elements of all do not meet in one set of a cache."""
-_DEPTH, _BLOCK = 64, 32
-"""Input and output channels of a block."""
+_DEPTH, _BLOCK, _ROUNDS = 64, 32, 2
+"""Input and output channels of a block; rounds of rows of tiles that threads share."""
 _LATENCY = 4.0
 """Cycles from a multiply-add to the next one on the same sum."""
 
@@ -25,6 +25,8 @@ class Tiling:
     registers: int
     operands: int
     """Elements of operands at a time where the image has so few columns."""
+    shared: bool = False
+    """Whether threads share the work: rows of tiles, where there is but one block of output channels to divide."""
 
     # --- sizes
 
@@ -65,6 +67,8 @@ class Tiling:
         down, across = self.tiles
         fitting = self.operands // (self.places * self.image.channels * across)
         rounds = -(-down // max(1, min(down, fitting)))
+        if self.shared and self.image.out_channels <= _BLOCK:
+            rounds = min(down, max(rounds, _ROUNDS))
         return -(-down // rounds)
 
     @property

@@ -49,7 +49,8 @@ class WinogradCode(OverWindows, Mac):
             raise self.refuse("is no convolution of 3 × 3 with memory beside it")
         lanes = self.dot.lanes
         operands = _SHARES * self.machine.scratch_bytes // 4
-        found = [Tiling(image, MinimalFilter(m), lanes, self.machine.registers, operands) for m in POINTS]
+        registers, shared = self.machine.registers, self.machine.shares
+        found = [Tiling(image, MinimalFilter(m), lanes, registers, operands, shared) for m in POINTS]
         least = min(each.cost() for each in found)
         by_rule = next(each for each in found if each.cost() <= _LEEWAY * least)
         direct = TAPS**2 * image.out_height * image.out_width * image.channels * by_rule.vectors
