@@ -71,20 +71,22 @@ _MAX = ("--cali_method", "max")
 _TUNED = (*_MAX, "--tune", "--tune_num", "50")
 _SHIFTED = ("--shift-channels=dataset={samples}",)
 _EQUAL = ("--equalize-channels=dataset={samples}", "--dce")
+_EQUAL_BEFORE = ("--equalize-channels=dataset={samples} rounding=0.1", "--dce")
 _WALK = "dataset={samples} chip=bm1684x {symmetry}"
+_RECONSTRUCTED = (f"--reconstruct-weights={_WALK}",)
 RECIPES = {
     "plain": Recipe(),
     "ranges by max": Recipe(calibration=_MAX),
     "tuned ranges": Recipe(calibration=_TUNED),
     "bias correction": Recipe(calibration=_MAX, passes=(f"--correct-bias={_WALK}",)),
-    "weight reconstruction": Recipe(calibration=_MAX, passes=(f"--reconstruct-weights={_WALK}",)),
+    "weight reconstruction": Recipe(calibration=_MAX, passes=_RECONSTRUCTED),
     "channel shifts": Recipe((*_SHIFTED, "--dce"), _MAX),
     "channel equalisation": Recipe(_EQUAL, _MAX),
     "shifts, equalisation": Recipe((*_SHIFTED, *_EQUAL), _MAX),
     "equalisation, bias correction": Recipe(_EQUAL, _MAX, (f"--correct-bias={_WALK}",)),
-    "equalisation, weight reconstruction": Recipe(_EQUAL, _MAX, (f"--reconstruct-weights={_WALK}",)),
-    "equalisation, tuned ranges, weight reconstruction": Recipe(_EQUAL, _TUNED, (f"--reconstruct-weights={_WALK}",)),
-    "all": Recipe((*_SHIFTED, *_EQUAL), _TUNED, (f"--reconstruct-weights={_WALK}",)),
+    "equalisation, weight reconstruction": Recipe(_EQUAL_BEFORE, _MAX, _RECONSTRUCTED),
+    "equalisation, tuned ranges, weight reconstruction": Recipe(_EQUAL_BEFORE, _TUNED, _RECONSTRUCTED),
+    "all": Recipe((*_SHIFTED, *_EQUAL_BEFORE), _TUNED, _RECONSTRUCTED),
 }
 """Weights have a scale a channel in all of them."""
 

@@ -46,12 +46,19 @@ def smooth_candidates(group: Group, alphas: Iterable[float] = ()) -> list[Candid
 
 
 class Choice:
-    """The search for a group's factors; `halves` are statistics of its tensors on the even and the odd samples."""
+    """The search for a group's factors; `halves` are statistics of its tensors on the even and the odd samples.
+
+    `rounding` is the share of the weights' rounding error that counts: reconstruction takes most of it away.
+    """
 
     def __init__(
-        self, group: Group, halves: Mapping[SSAValue, Halves], constant: Callable[[TensorOp], np.ndarray]
+        self,
+        group: Group,
+        halves: Mapping[SSAValue, Halves],
+        constant: Callable[[TensorOp], np.ndarray],
+        rounding: float = 1.0,
     ) -> None:
-        self.group = group
+        self.group, self._rounding = group, rounding
         self.halves = [{value: halves[value][i] for value in group.members} for i in range(2)]
         self.all: Seen = {value: a + b for value, (a, b) in halves.items() if value in group.members}
         if any(part.count == 0 for part in self.halves[1].values()):
@@ -112,7 +119,7 @@ class Choice:
         """Return the expected squared error on `unseen` of all that reads the group, each by its signal's power.
 
         That of what is read: values clipped at the range that is `known`, and rounded with an error of step² / 12.
-        That of weights: rounded, with an error of their own step² / 12.
+        That of weights: rounded, with an error of their own step² / 12, of which a share is left.
         """
         noise = self._noises(known, unseen, factors)
         error = sum(self._reader_error(op, noise, unseen, factors) for op in self.rows)
@@ -147,7 +154,8 @@ class Choice:
         if not (isinstance(op, Conv) and is_depthwise(op)):  # there a row reads one channel: its scale takes it in
             scale = self.group.members[value].factors(factors)
             steps = (np.abs(rows).max(axis=2) / scale).max(axis=1) / WEIGHT_MAX
-            error += float(np.square(steps).sum() / 12 * (np.square(scale) * power).sum() * rows.shape[2])
+            rounded = float(np.square(steps).sum() / 12 * (np.square(scale) * power).sum() * rows.shape[2])
+            error += self._rounding * rounded
         return error / max(float((read * power).sum()), _TINY)
 
     def _product_error(self, op: TensorOp, noise: Mapping[SSAValue, np.ndarray], unseen: Seen) -> float:

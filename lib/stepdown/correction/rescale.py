@@ -38,9 +38,11 @@ def channel_statistics(program: Program, groups: list[Group], samples: ProgramSa
     return found
 
 
-def best_factors(program: Program, group: Group, seen: Statistics, candidates: list[Candidate]) -> np.ndarray:
-    """Return the factors of a group, chosen among those of `candidates` and none."""
-    return Choice(group, seen, lambda op: _constant(program, op, 1)).best(candidates)
+def best_factors(
+    program: Program, group: Group, seen: Statistics, candidates: list[Candidate], rounding: float = 1.0
+) -> np.ndarray:
+    """Return the factors of a group, chosen among those of `candidates` and none; `rounding` as `Choice` has it."""
+    return Choice(group, seen, lambda op: _constant(program, op, 1), rounding).best(candidates)
 
 
 def rescale(program: Program, group: Group, factors: np.ndarray, suffix: str) -> None:

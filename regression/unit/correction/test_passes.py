@@ -139,6 +139,8 @@ def test_a_float_module_cannot_be_reconstructed_and_a_calibrated_one_not_equalis
     program = mobile_net()
     with pytest.raises(InputError, match="calibrated"):
         ReconstructWeights(dataset=str(folders[0]), chip=CHIP).run(program)
+    with pytest.raises(InputError, match="from 0 to 1"):
+        EqualizeChannels(str(folders[0]), rounding=2.0).run(program)
     with pytest.raises(InputError, match="either dataset"):
         EqualizeChannels().run(program)
     ImportCalibrationTable(write_table(program, folders[0], tmp_path / "table")).run(program)
