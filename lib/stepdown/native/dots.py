@@ -18,7 +18,8 @@ class Dot:
     """One step for `lanes` sums.
 
     `operand` is the type of the copied operands; a centred copy has its zero point removed. `offset` is added to what
-    is stored where it is not, and compensated in the bias. Sums that `wraps` keep their low 32 bits.
+    is stored where it is not, and compensated in the bias. Sums that `wraps` keep their low 32 bits. A step holds
+    products in `between` registers before they are added.
     """
 
     lanes: int
@@ -27,6 +28,7 @@ class Dot:
     centred: bool = True
     sums: str = "int32"
     wraps: bool = False
+    between: int = 0
 
     def plus(self, a: Expr, b: Expr) -> Expr:
         """Return a + b."""
@@ -87,6 +89,7 @@ class Pairs(_Vectors):
     """Two products of 16-bit integers a lane: pmaddwd, exact for every 8-bit operand less its zero point."""
 
     group: int = 2
+    between: int = 2
 
     def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
         """Return the widened weights."""

@@ -93,7 +93,7 @@ class MacCode:
             (self._cost(p, v), -p, v)
             for v in _VECTORS
             for p in range(1, min(_MOST_POSITIONS, width) + 1)
-            if v <= self.vectors and p * v + v + 1 <= self._registers
+            if v <= self.vectors and p * v + v + 1 + self.dot.between <= self._registers
         ]
         return [self._fitting(-negative, vectors) for _, negative, vectors in sorted(shapes)]
 
