@@ -95,7 +95,7 @@ def _check_model_file(args: argparse.Namespace, lowered: str) -> int:
         wanted = lowered.removesuffix(".mlir") + "_outputs.npz"
         _run_model(lowered, args.test_input, wanted, "outputs")
     _run_model(args.model, args.test_input, tensors, "outputs" if keeps_outputs_alone(args) else "all")
-    return _step("npz_tool.py", "compare", tensors, wanted, "--tolerance", tolerance(args), allowed=(0, 1))
+    return _step("npz_tool.py", "compare", tensors, wanted, "--tolerance", tolerance(args, lowered), allowed=(0, 1))
 
 
 def _tensors_of(lowered: str) -> str:

@@ -41,10 +41,44 @@ def test_names_and_flags_fit_the_chip(words: str, message: str) -> None:
         run(parser().parse_args([*ARGUMENTS, *words.split()]))
 
 
-def test_integers_have_the_same_bytes_in_every_file() -> None:
-    for name in ("n.so", "n.bmodel"):
-        args = parser().parse_args(["--mlir", "n.mlir", "--quantize", "INT8", "--chip", "c", "--model", name])
-        assert tolerance(args) == "1.0,1.0"
+LOWERED = """module {{
+  func.func @main(%0: tensor<1x4xf32> loc("x")) -> tensor<1x4xf32> {{
+    %1 = "tpu.Input"(%0) : (tensor<1x4xf32>) -> tensor<1x4xf32> loc("x")
+{0}
+    func.return %9 : tensor<1x4xf32>
+  }}
+}}"""
+I8, F32, F16 = "tensor<1x4x!quant.uniform<i8:f32, 0.1>>", "tensor<1x4xf32>", "tensor<1x4xf16>"
+
+
+def op(result: int, name: str, given: int, taken: str, made: str, attributes: str = "") -> str:
+    return f'%{result} = "tpu.{name}"(%{given}) {attributes} : ({taken}) -> {made} loc("t{result}_{name}")'
+
+
+def demanded(folder: Path, mode: str, *ops: str, model: str = "n.so") -> str:
+    """Return what a file of a lowered module with these ops must reach."""
+    lowered = folder / "low.mlir"
+    lowered.write_text(LOWERED.format("\n".join(ops)))
+    words = ["--mlir", "n.mlir", "--quantize", mode, "--chip", "c", "--model", model]
+    return tolerance(parser().parse_args(words), str(lowered))
+
+
+@pytest.mark.parametrize("model", ["n.so", "n.bmodel"])
+def test_integers_have_the_same_bytes_in_every_file(model: str, tmp_path: Path) -> None:
+    ops = [op(2, "Convert", 1, F32, I8), op(3, "Relu", 2, I8, I8), op(9, "Convert", 3, I8, F32)]
+    assert demanded(tmp_path, "INT8", *ops, model=model) == "1.0,1.0"
+
+
+@pytest.mark.parametrize(("kind", "bound"), [(F32, "0.9999,0.9999"), (F16, "0.9999,0.999")])
+def test_reals_among_integers_have_a_bound(kind: str, bound: str, tmp_path: Path) -> None:
+    first = [op(2, "Convert", 1, F32, I8), op(3, "Convert", 2, I8, kind)]
+    last = [op(4, "Relu", 3, kind, kind), op(9, "Abs", 4, kind, F32) if kind == F32 else op(9, "Convert", 4, kind, F32)]
+    assert demanded(tmp_path, "INT8", *first, *last) == bound
+
+
+def test_integers_made_of_reals_may_be_rounded_to_others(tmp_path: Path) -> None:
+    ops = [op(2, "Relu", 1, F32, F32), op(3, "Convert", 2, F32, I8), op(9, "Convert", 3, I8, F32)]
+    assert demanded(tmp_path, "INT8", *ops) == "0.9999,0.999"
 
 
 def test_code_for_another_kind_of_processor_is_not_run(tmp_path: Path) -> None:

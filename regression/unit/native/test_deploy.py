@@ -9,6 +9,15 @@ from checkout import REGRESSION, run
 
 pytest.importorskip("tvm", reason="needs TVM: bash build.sh --native")
 
+SOFTMAX = """module attributes {module.name = "net", module.state = "TOP_F32", module.weight_file = ""} {
+  func.func @main(%0: tensor<1x64xf32> loc("x")) -> tensor<1x64xf32> {
+    %1 = "top.Input"(%0) : (tensor<1x64xf32>) -> tensor<1x64xf32> loc("x")
+    %2 = "top.Relu"(%1) : (tensor<1x64xf32>) -> tensor<1x64xf32> loc("r_Relu")
+    %3 = "top.Softmax"(%2) {axis = 1 : i64} : (tensor<1x64xf32>) -> tensor<1x64xf32> loc("z_Softmax")
+    func.return %3 : tensor<1x64xf32>
+  }
+}"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -49,6 +58,17 @@ def test_a_library_of_outputs_alone_is_compared_and_counts_what_the_module_count
         assert ended.returncode == 0, ended.stderr
         found.append(json.loads((folder / f"{model}.json").read_text())["figures"])
     assert found[0] == found[1] and found[0]["top1"]["hits"] > 15
+
+
+def test_reals_among_integers_are_compared_within_a_bound(tmp_path: Path) -> None:
+    (tmp_path / "softmax.mlir").write_text(SOFTMAX)
+    (tmp_path / "table").write_text("x 3 -3 3\nr_Relu 3 0 3\nz_Softmax 1 0 1\n")
+    np.savez(tmp_path / "x.npz", x=np.linspace(-3, 3, 64, dtype=np.float32).reshape(1, 64))
+    asked = ["--mlir", "softmax.mlir", "--quantize", "INT8", "--calibration_table", "table", "--chip", "c"]
+    made = ["--model", "net.so", "--test_input", "x.npz", "-o", "low.mlir"]
+    ended = run("model_deploy.py", *asked, *made, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "net_so_tensors.npz low_outputs.npz --tolerance 0.9999,0.9999" in ended.stdout
 
 
 def test_what_this_computer_cannot_run_is_made_and_said(folder: Path) -> None:
