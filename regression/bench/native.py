@@ -10,9 +10,10 @@ what the processor can do at most by its own instructions. `--prepare` makes all
 prints instead where our time goes, by kind of kernel, on one thread; `--layers` how near single convolutions come to
 what the processor can do, with `--check` whether all reach nine tenths.
 
-Peers are `requirements/bench.txt` (`bash build.sh --bench`); for ncnn also `pip install --no-deps pnnx`. What is not
-installed, or cannot run a network, is left out by name. `native_peers.py` says what is counted of each. An engine that
-takes long is timed less often; after each turn all are left in peace until the threads of the last have gone to sleep.
+Peers are `requirements/bench.txt` (`bash build.sh --bench`); for ncnn also `pip install --no-deps pnnx==20261020`.
+What is not installed, or cannot run a network, is left out by name. `native_peers.py` says what is counted of each. An
+engine that takes long is timed less often; after each turn all are left in peace until the threads of the last have
+gone to sleep.
 """
 
 import argparse

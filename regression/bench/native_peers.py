@@ -131,7 +131,7 @@ def _pnnx(model: Path, target: Path) -> None:
     """Translate an ONNX file for ncnn. pnnx is a program in a wheel; its module wants PyTorch, the program does not."""
     found = importlib.util.find_spec("pnnx")
     if found is None or not found.submodule_search_locations:
-        raise LeftOut("pnnx is not installed: pip install --no-deps pnnx")
+        raise LeftOut("pnnx is not installed: pip install --no-deps pnnx==20261020")
     program = Path(found.submodule_search_locations[0]) / "pnnx"
     name = target.name.removesuffix(".ncnn.param")
     words = [program, model, "fp16=0", f"ncnnparam={target}", f"ncnnbin={target.with_suffix('.bin')}"]

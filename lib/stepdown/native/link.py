@@ -34,7 +34,7 @@ def compiler(triple: str) -> list[str]:
         target = ["-mcpu=baseline"] if triple == ANY else ["-target", triple]
         return [sys.executable, "-m", "ziglang", "cc", *target]
     wanted = "gcc" if native else f"{triple}-gcc"
-    raise UnsupportedModel(f"no C compiler to link for {triple}", fix=f"install {wanted}, or pip install ziglang")
+    raise UnsupportedModel(f"no C compiler to link for {triple}", fix=f"install {wanted}, or bash build.sh --zig")
 
 
 def shared_library(sources: Sequence[Path], target: Path, triple: str, folders: Sequence[Path]) -> None:

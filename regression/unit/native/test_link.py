@@ -34,14 +34,14 @@ def linked(machine: Machine, folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("chip", ELF_NUMBERS)
 def test_libraries_for_other_processors_need_no_other_compiler(chip, no_compiler, tmp_path: Path) -> None:
-    pytest.importorskip("ziglang", reason="needs ziglang: pip install 'stepdown[zig]'")
+    pytest.importorskip("ziglang", reason="needs ziglang: bash build.sh --zig")
     begin = linked(machine_of(load_chip(chip)), tmp_path).read_bytes()[:20]
     assert (begin[:4], int.from_bytes(begin[18:20], "little")) == (b"\x7fELF", ELF_NUMBERS[chip])
 
 
 @pytest.mark.slow
 def test_c_is_compiled_for_any_processor_of_this_kind(no_compiler, tmp_path: Path) -> None:
-    pytest.importorskip("ziglang", reason="needs ziglang: pip install 'stepdown[zig]'")
+    pytest.importorskip("ziglang", reason="needs ziglang: bash build.sh --zig")
     runner, program = NativeRunner(linked(PORTABLE, tmp_path)), quantised("ad_autoencoder")
     reference = MlirRunner(program)
     given = {spec.name: _ramp(spec.shape, spec.info.type) for spec in reference.inputs()}
@@ -57,5 +57,5 @@ def _ramp(shape: tuple[int, ...], kind: str) -> np.ndarray:
 
 def test_without_any_compiler_it_is_said_what_to_install(no_compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UnsupportedModel, match=r"no C compiler .* riscv64-linux-gnu-gcc, or pip install ziglang"):
+    with pytest.raises(UnsupportedModel, match=r"no C compiler .* riscv64-linux-gnu-gcc, or bash build.sh --zig"):
         link.compiler("riscv64-linux-gnu")

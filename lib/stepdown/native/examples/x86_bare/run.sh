@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a bundle for x86-64 on a processor that this computer may not have, such as one with AVX-512 VNNI, in the emulator
-# Bochs (Debian: apt-get install bochs bochsbios; `bochs --help cpu` lists its processors).
+# Bochs (Debian: apt-get install bochs-term; `bochs --help cpu` lists its processors).
 #
 #   tpuc-opt resnet8_int8.mlir --codegen="model_file=resnet8.o processor=cascadelake"
 #   bash run.sh resnet8 [corei7_icelake_u]
