@@ -112,7 +112,7 @@ def table(networks: Networks, names: list[str], mode: str, threads: int, seconds
     print()
     for what, why in _gathered(absences).items():
         print(f"left out: {what}: {why}")
-    return _summed(rows, mode, threads)
+    return _summed(rows, mode, threads, len(names))
 
 
 def _gathered(absences: dict[str, str]) -> dict[str, str]:
@@ -124,16 +124,17 @@ def _gathered(absences: dict[str, str]) -> dict[str, str]:
     return {f"{peer} ({', '.join(filter(None, at))})" if any(at) else peer: why for (peer, why), at in found.items()}
 
 
-def _summed(rows: list[Row], mode: str, threads: int) -> bool:
+def _summed(rows: list[Row], mode: str, threads: int, asked: int) -> bool:
     if not rows:
         print(f"{mode}, {threads}: nothing was measured")
         return False
     mean = float(np.exp(np.mean([np.log(row.ratio) for row in rows])))
     worst = min(rows, key=lambda row: row.ratio)
     met = mean >= MEAN and worst.ratio >= LEAST
+    part = f", {len(rows)} of {asked} networks" if len(rows) < asked else ""
     print(
         f"{mode}, {threads} thread{'s' * (threads > 1)}: geometric mean {mean:.2f} over {len(rows)} networks; "
-        f"least {worst.ratio:.2f}, {worst.network} beside {worst.best}: {'met' if met else 'missed'}",
+        f"least {worst.ratio:.2f}, {worst.network} beside {worst.best}: {'met' if met else 'missed'}{part}",
         flush=True,
     )
     return met

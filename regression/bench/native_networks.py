@@ -92,7 +92,8 @@ class Networks:
 
     def library(self, name: str, mode: str) -> Path:
         """Return our code; beside it a text says in how many seconds it was made."""
-        return self.kept(f"{name}_{mode}_{_version()}.so", lambda path: self._write_library(name, mode, path))
+        file = f"{name}_{mode}_{processor()}_{_version()}.so"
+        return self.kept(file, lambda path: self._write_library(name, mode, path))
 
     def onnx(self, name: str) -> Path:
         """Return the network in float as peers read it, channels first."""

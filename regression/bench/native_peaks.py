@@ -1,6 +1,7 @@
 """What a processor can do at most: the rate of the instructions of which the kernels are made, from registers alone."""
 
 import ctypes
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ KINDS = {
     "pairs of products (vpmaddwd, vpaddd)": (
         "INT8", "avx2", 32, "vpmaddwd %%ymm14,%%ymm15,%%ymm{1}\\n vpaddd %%ymm{1},%%ymm{0},%%ymm{0}"),
     "vpdpbusd, 512 bits": ("INT8", "avx512_vnni", 128, "vpdpbusd %%zmm14,%%zmm15,%%zmm{0}"),
-    "vpdpbusd, 256 bits": ("INT8", "avx_vnni", 64, "{{vex}} vpdpbusd %%ymm14,%%ymm15,%%ymm{0}"),
+    "vpdpbusd, 256 bits": ("INT8", "avx_vnni", 64, "%{{vex%}} vpdpbusd %%ymm14,%%ymm15,%%ymm{0}"),
     "vdpbf16ps, 512 bits": ("BF16", "avx512_bf16", 64, "vdpbf16ps %%zmm14,%%zmm15,%%zmm{0}"),
 }  # fmt: skip
 """By name: the mode, the processor's flag in Linux, operations (a product and a sum are two) and the instruction."""
@@ -42,20 +43,46 @@ def flags() -> frozenset[str]:
     return frozenset(next((line.split(":")[1] for line in lines if line.startswith(("flags", "Features"))), "").split())
 
 
+class NotAssembled(Exception):
+    """There is no program of an instruction; the text says why."""
+
+
 def peaks(work: Path) -> dict[str, tuple[str, float]]:
-    """Return by instruction the mode and the most operations in a nanosecond, of those that the processor has."""
-    return {name: (kind[0], _rate(name, work)) for name, kind in KINDS.items() if kind[1] in flags()}
+    """Return by instruction the mode and the most operations in a nanosecond, of those that the processor has.
+
+    What cannot be assembled is named and left out.
+    """
+    found = {}
+    for name, (mode, flag, *_) in KINDS.items():
+        if flag in flags():
+            try:
+                found[name] = (mode, _rate(assembled(name, work)))
+            except NotAssembled as why:
+                print(f"left out: the most of {name}: {why}")
+    return found
 
 
-def _rate(name: str, work: Path) -> float:
+def assembled(name: str, work: Path) -> Path:
+    """Return a library that has the rate of an instruction measured.
+
+    Raises:
+        NotAssembled: there is no gcc, or it does not know the instruction.
+    """
     _, _, operations, instruction = KINDS[name]
     text = " ".join(f'"{instruction.format(at, _SUMS + at % 4)}\\n"' for at in range(_SUMS))
     used = ",".join(f'"xmm{at}"' for at in range(14))
-    source = _SOURCE.format(text=text, used=used, rounds=_SUMS, operations=operations)
     path = work / f"peak{list(KINDS).index(name)}"
-    path.with_suffix(".c").write_text(source)
-    command = ["gcc", "-O2", "-shared", "-fPIC", "-o", path.with_suffix(".so"), path.with_suffix(".c")]
-    subprocess.run([str(word) for word in command], check=True)
-    function = ctypes.CDLL(str(path.with_suffix(".so"))).peak
+    path.with_suffix(".c").write_text(_SOURCE.format(text=text, used=used, rounds=_SUMS, operations=operations))
+    if not shutil.which("gcc"):
+        raise NotAssembled("gcc is not installed")
+    command = ["gcc", "-O2", "-shared", "-fPIC", "-o", str(path.with_suffix(".so")), str(path.with_suffix(".c"))]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise NotAssembled(f"gcc: {ended.stderr.strip()[-200:]}")
+    return path.with_suffix(".so")
+
+
+def _rate(library: Path) -> float:
+    function = ctypes.CDLL(str(library)).peak
     function.restype = ctypes.c_double
     return float(function())

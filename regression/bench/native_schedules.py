@@ -3,7 +3,8 @@
     python regression/bench/native_schedules.py --work DIR [--models DIR] [--networks A,B] [--modes A,B] [--trials N]
 
 What is found is kept in the work folder, so that a search that was broken off goes on. The table has those schedules
-for this computer's level of processor that were faster than the rule's when they were timed once more.
+for this computer's level of processor that were faster than the rule's when they were timed once more; rows of what was
+not searched stay.
 """
 
 import argparse
@@ -36,10 +37,11 @@ def search(networks: Networks, names: list[str], modes: list[str], trials: int, 
             tune(networks.lowered(name, mode), machine, trials, Cache(machine, folder))
 
 
-def faster(folder: Path) -> dict[str, Schedule]:
-    """Return by workload what was found to be faster."""
-    read = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    return {r["workload"]: r["schedule"] for r in read if r["seconds"] and _ratio(r["seconds"]) < WORTH}
+def merged(rows: dict[str, Schedule], folder: Path) -> dict[str, Schedule]:
+    """Return the rows of a processor with what was found: rows that were not measured stay as they are."""
+    found = {read["workload"]: read for read in (json.loads(path.read_text()) for path in folder.glob("*.json"))}
+    faster = {name: r["schedule"] for name, r in found.items() if r["seconds"] and _ratio(r["seconds"]) < WORTH}
+    return {name: row for name, row in rows.items() if name not in found} | faster
 
 
 def _ratio(seconds: dict[str, float]) -> float:
@@ -67,11 +69,11 @@ def main() -> None:
     parser.add_argument("--modes", default="INT8,F32")
     parser.add_argument("--trials", type=int, default=8)
     args = parser.parse_args()
-    folder = args.work / "schedules"
+    folder = args.work / "schedules" / processor()
     networks = Networks(args.models, args.work)
     search(networks, args.networks.split(","), args.modes.split(","), args.trials, folder)
     tables = tomllib.loads(TABLE.read_text())
-    TABLE.write_text(table_text({**tables, processor(): faster(folder)}))
+    TABLE.write_text(table_text({**tables, processor(): merged(tables.get(processor(), {}), folder)}))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ class Row:
     def _run_linked(self, code: Path, folder: Path) -> None:
         if self.emulator[:1] == (BOCHS,):
             script = EXAMPLES / "x86_bare" / "run.sh"
-            return _checked(["bash", str(script), code.stem, *self.emulator[1:]], folder, refuses=3)
+            _checked(["bash", str(script), code.stem, *self.emulator[1:]], folder, refuses=3)
+            return
         bare = self.emulator == MPS2
         parts = EXAMPLES / "cortex_m"
         sources = (
@@ -121,7 +122,7 @@ class Row:
         program = folder / "run"
         _checked([*self.link, *flags, *(["-lgcc"] if bare else []), "-o", str(program)], folder)
         arguments = [] if bare else ["input.bin", "output.bin"]
-        return _checked([*self.emulator, str(program), *arguments], folder)
+        _checked([*self.emulator, str(program), *arguments], folder)
 
 
 def _checked(command: list[str], folder: Path, refuses: int = 0) -> None:
