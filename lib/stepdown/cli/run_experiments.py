@@ -2,6 +2,7 @@
 
 import argparse
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,10 @@ def _add_rows(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--mode", help="F32 (default), F16, BF16, INT8, INT8_ASYM")
     group.add_argument("--chip", help="chips of our code (default: this computer's)")
     group.add_argument("--processor", help="their processors, as of --codegen")
-    group.add_argument("--features", help="their features, joined by + for several of one row")
+    group.add_argument(
+        "--features",
+        help="their features, each with its sign; two rows: --features=+gfni-fma,+gfni (with - in a name: by PLAN)",
+    )
     group.add_argument("--layout", help="nhwc, nchw, blocked (default: by the level)")
     group.add_argument("--level", help="levels of optimisation, 0 to 4 (default 3)")
     group.add_argument("--threads", help="how many threads (default 1)")
@@ -107,31 +111,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> "Settings":
-    from stepdown.evaluation.experiments.plan import Settings
+    from stepdown.evaluation.experiments.plan import Settings, check_settings
 
-    for name, least in (("runs", 1), ("warmup", 0), ("count", 0), ("tune", 0), ("label_offset", 0)):
-        if getattr(args, name) < least:
-            raise InputError(f"is {getattr(args, name)}, want at least {least}", f"--{name}")
-    if not args.seconds > 0:
-        raise InputError(f"is {args.seconds:g}, want more than 0", "--seconds")
-    return Settings(args.runs, args.warmup, args.seconds, args.dataset, args.count, args.label_offset, args.tune)
+    given = Settings(args.runs, args.warmup, args.seconds, args.dataset, args.count, args.label_offset, args.tune)
+    return check_settings(given, "--")
 
 
 def _plan(args: argparse.Namespace, settings: "Settings") -> "Plan":
     """Return what the file lists, or what the flags multiply out."""
     from stepdown.evaluation.experiments.plan import Plan, Subject, checked, multiplied, read_plan
 
-    lists = [name for name in (*_LISTS, *_NUMBERS) if getattr(args, name) is not None]
     if args.plan:
-        if args.mlir or lists:
-            raise InputError("says all rows", args.plan, f"leave out --{lists[0] if lists else 'mlir'}")
+        if given := [name for name in ("mlir", *_FILE_FLAGS, *_LISTS, *_NUMBERS) if getattr(args, name)]:
+            raise InputError("says all rows", args.plan, f"leave out --{given[0]}")
         return read_plan(Path(args.plan), settings)
     if not args.mlir:
         raise InputError("there is nothing to measure", fix="give PLAN.toml, or --mlir X.mlir")
     name = Path(args.mlir).stem
     subject = Subject(name, args.mlir, *(getattr(args, kind) for kind in _FILE_FLAGS))
     named = {key: (getattr(args, key) or default).split(",") for key, default in _LISTS.items()}
-    named["features"] = [value.replace("+", ",+").lstrip(",") for value in named["features"]]
+    named["features"] = [re.sub(r"(?<=.)([+-])", r",\1", value) for value in named["features"]]
     numbers = {key: _numbers(key, getattr(args, key) or default) for key, default in _NUMBERS.items()}
     rows = multiplied({"model": [name], **named, **numbers})
     return Plan(checked(rows, {name: subject}, "--mlir"), {name: subject}, settings)
@@ -139,7 +138,7 @@ def _plan(args: argparse.Namespace, settings: "Settings") -> "Plan":
 
 def _numbers(key: str, text: str) -> list[int]:
     for part in text.split(","):
-        if not part.isdigit():
+        if not part.isdecimal():
             raise InputError(f"'{part}' is no number", f"--{key}")
     return [int(part) for part in text.split(",")]
 

@@ -49,12 +49,11 @@ class Timed(Protocol):
 
 @dataclass(frozen=True)
 class Artefact:
-    """What a network was made into: its file, the file it was made of, and how long that took.
+    """What a network was made into: the size of its file, the file it was made of, and how long that took.
 
     `source_bytes` counts the source with its weights; `notes` are the compiler's words on layouts.
     """
 
-    path: str
     artefact_bytes: int
     source: str
     source_bytes: int
@@ -118,7 +117,7 @@ def _stepdown(subject: Subject, row: Row, folder: Path, tune: int) -> Artefact:
     notes = {**asdict(layout_notes(code.network, machine.effort)), "activations_bytes": code.activations_bytes}
     source = _first(subject.source) or subject.mlir
     return Artefact(
-        str(path), path.stat().st_size, source, model_bytes(source), seconds, notes,
+        path.stat().st_size, source, model_bytes(source), seconds, notes,
         lambda: NativeRunner(path, options),
     )  # fmt: skip
 
@@ -145,15 +144,21 @@ def lowered(subject: Subject, row: Row) -> Program:
 
     Raises:
         InputError: INT8 without a calibration table, or a quantised network in another mode.
+        UnsupportedModel: the chip loads no library, or the network is lowered to the arithmetic of another.
     """
+    from stepdown.chips import load_chip
+    from stepdown.native.target import check_library, check_lowered
     from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
     from stepdown.transforms.import_calibration_table import ImportCalibrationTable
 
+    chip = load_chip(row.chip)
+    check_library(chip)
     program = read_program(subject.mlir)
     integers, asymmetric = row.mode.startswith("INT8"), row.mode.endswith("ASYM")
     if program["state"] == State.TPU_LOWERED:
         if not integers or asymmetric:
             raise InputError(f"is lowered already, and not to {row.mode}", subject.mlir, "mode = INT8")
+        check_lowered(program, chip)
         return program
     if integers and not subject.table:
         raise InputError("INT8 needs a calibration table", subject.name, 'table = "X_cali_table"')
@@ -186,7 +191,7 @@ def _loaded(path: str, load: Callable[[str], Timed]) -> Artefact:
     start = time.perf_counter()
     runner = load(path)
     seconds = time.perf_counter() - start
-    return Artefact(path, model_bytes(path), path, model_bytes(path), seconds, {}, lambda: runner)
+    return Artefact(model_bytes(path), path, model_bytes(path), seconds, {}, lambda: runner)
 
 
 def _relax(subject: Subject, row: Row, folder: Path) -> Artefact:
@@ -204,7 +209,7 @@ def _relax(subject: Subject, row: Row, folder: Path) -> Artefact:
     seconds = time.perf_counter() - start
     specs = [_onnx_spec(value) for value in model.graph.input], [_onnx_spec(value) for value in model.graph.output]
     runner = _RelaxRunner(made_of, source, specs)
-    return Artefact(str(path), path.stat().st_size, source, model_bytes(source), seconds, {}, lambda: runner)
+    return Artefact(path.stat().st_size, source, model_bytes(source), seconds, {}, lambda: runner)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from stepdown.files.npz import closest
 ENGINES = ("stepdown", "onnxruntime", "litert", "tvm-relax")
 MODES = ("F32", "F16", "BF16", "INT8", "INT8_ASYM")
 OURS = ENGINES[0]
+_OTHER_MODES = ("F32", "INT8")
 _FILES = ("mlir", "table", "source", "quantised")
 
 
@@ -35,7 +36,7 @@ class Subject:
 
     def file(self, mode: str, suffix: str) -> str:
         """Return the model for another engine; raises InputError where there is none."""
-        kind = "quantised" if mode.startswith("INT8") else "source"
+        kind = "quantised" if mode == "INT8" else "source"
         for path in getattr(self, kind).split(","):
             if path.endswith(suffix):
                 return path
@@ -127,10 +128,31 @@ def checked(rows: Iterable[Row], subjects: Mapping[str, Subject], where: str) ->
                 raise InputError(
                     f"there is no {name} '{getattr(row, name)}'", where, closest(getattr(row, name), list(choices))
                 )
-        if row.threads < 1:
-            raise InputError(f"{row.threads} threads", where, "threads = 1 or more")
+        if row.engine != OURS and row.mode not in _OTHER_MODES:
+            raise InputError(f"mode {row.mode} is of {OURS} alone, not of {row.engine}", where, "give F32 or INT8")
+        for name, least in (("threads", 1), ("count", 0)):
+            check_least(name, getattr(row, name), least, where + " ")
         _check_effort(row, where)
     return kept
+
+
+def check_settings(settings: Settings, where: str) -> Settings:
+    """Return settings; `where` is said before the name of one that is out of its bounds: `--`, or a file's name.
+
+    Raises:
+        InputError: there are too few runs, or a number is negative.
+    """
+    for name, least in (("runs", 1), ("warmup", 0), ("count", 0), ("tune", 0), ("label_offset", 0)):
+        check_least(name, getattr(settings, name), least, where)
+    if not settings.seconds > 0:
+        raise InputError(f"is {settings.seconds:g}, want more than 0", f"{where}seconds")
+    return settings
+
+
+def check_least(name: str, value: int, least: int, where: str) -> None:
+    """Raise InputError, with `where` before the name, for a number that is too small."""
+    if value < least:
+        raise InputError(f"is {value}, want at least {least}", where + name)
 
 
 def _check_effort(row: Row, where: str) -> None:
@@ -153,13 +175,36 @@ def _from_toml(text: str, path: Path, settings: Settings) -> Plan:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"is no TOML ({error})", str(path)) from None
     _check_names(known, ("settings", "model", "experiment"), str(path))
-    subjects = {name: _subject(name, files, path) for name, files in known.get("model", {}).items()}
-    rows = [row for table in known.get("experiment", []) for row in multiplied(_lists(table, path))]
-    asked = known.get("settings", {})
-    _check_names(asked, [f.name for f in fields(Settings)], f"{path} [settings]")
-    if "dataset" in asked:
-        asked["dataset"] = _beside(path, asked["dataset"])
+    subjects = {name: _subject(name, files, path) for name, files in _table(known, "model", path).items()}
+    rows = [row for table in _experiments(known, path) for row in multiplied(_lists(table, path))]
+    asked = _settings(_table(known, "settings", path), path)
     return Plan(checked(rows, subjects, str(path)), subjects, replace(settings, **asked))
+
+
+def _table(known: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    table = known.get(name, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{name} is no table", str(path), f"write [{name}{'.NAME' * (name == 'model')}]")
+    return table
+
+
+def _experiments(known: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+    tables = known.get("experiment", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError("experiment is no list of tables", str(path), "write [[experiment]]")
+    return tables
+
+
+def _settings(asked: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the settings that a file names, in their bounds; a whole number may stand for any number."""
+    where = f"{path} [settings]"
+    kinds = {f.name: type(f.default) for f in fields(Settings)}
+    _check_names(asked, list(kinds), where)
+    for name, value in asked.items():
+        if type(value) is not kinds[name] and (kinds[name], type(value)) != (float, int):
+            raise InputError(f"{name} = {value!r} is not of {kinds[name].__name__}", where)
+    check_settings(replace(Settings(), **asked), where + " ")
+    return {**asked, "dataset": _beside(path, asked["dataset"])} if asked.get("dataset") else asked
 
 
 def _lists(table: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
@@ -169,13 +214,19 @@ def _lists(table: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
     for name, values in named.items():
         if not all(type(value) is kinds[name] for value in values) or not values:
             raise InputError(f"{name} = {table[name]!r} is not of {kinds[name].__name__}", str(path))
-    return {"model": [], **named}
+    if "model" not in named:
+        raise InputError("names no model", f"{path} [[experiment]]", 'give model = "NAME"')
+    return named
 
 
 def _subject(name: str, files: Any, path: Path) -> Subject:
+    where = f"{path} [model.{name}]"
     if not isinstance(files, dict) or "mlir" not in files:
         raise InputError(f"[model.{name}] names no module", str(path), 'give mlir = "X.mlir"')
-    _check_names(files, _FILES, f"{path} [model.{name}]")
+    _check_names(files, _FILES, where)
+    for kind, given in files.items():
+        if not isinstance(given, str):
+            raise InputError(f"{kind} = {given!r} is no name of a file", where)
     return Subject(name, **{kind: _beside(path, given) for kind, given in files.items()})
 
 
@@ -197,7 +248,7 @@ def _from_csv(text: str, path: Path, settings: Settings) -> Plan:
 
 
 def _number(text: str, where: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise InputError(f"'{text}' is no number", where)
     return int(text)
 

@@ -15,12 +15,14 @@ from typing import Any
 
 from stepdown import __version__
 from stepdown.errors import InputError
+from stepdown.evaluation.experiments.fingerprint import dataset_print, sources_print
 from stepdown.evaluation.experiments.measure import DONE, FAILED, SKIPPED, task_text
 from stepdown.evaluation.experiments.plan import Plan, Row, Settings, Subject
 from stepdown.evaluation.progress import clock_text
 from stepdown.files.atomic import write_text
 from stepdown.files.child import environment
 from stepdown.files.hashes import sha256_file
+from stepdown.native.schedules import this_processor
 
 ROW_LIMIT_S = 3600.0
 
@@ -45,6 +47,7 @@ class Session:
         self._plan, self._file = plan, file
         self._kept: dict[str, dict[str, Any]] = {} if again else _read(file)
         self._hashes: dict[str, str] = {}
+        self._surroundings = (this_processor(), sources_print(), dataset_print(plan.settings.dataset))
 
     def run(self, tell: Callable[[str], None]) -> list[Result]:
         """Return the results of all rows, in order; `tell` hears a line for each that is measured."""
@@ -64,14 +67,14 @@ class Session:
 
     def _known(self, row: Row) -> dict[str, Any] | None:
         found = self._kept.get(self._key(row))
-        return found if found is not None and found["status"] != FAILED else None
+        return found if found is not None and found["status"] == DONE else None
 
     def _key(self, row: Row) -> str:
-        """Return a hash of all that a result depends on: settings, and the bytes of the files."""
+        """Return a hash of all that a result depends on: settings, files, samples, our code and this processor."""
         subject = self._plan.subjects[row.model]
         files = [p for kind in dataclasses.astuple(subject)[1:] for p in kind.split(",") if p and Path(p).is_file()]
         settings = dataclasses.astuple(self._plan.settings)
-        known = (__version__, dataclasses.astuple(row), settings, *map(self._hash, files))
+        known = (__version__, dataclasses.astuple(row), settings, self._surroundings, *map(self._hash, files))
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
     def _hash(self, path: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from stepdown.chips import Chip, load_chip
 from stepdown.dialects.program import Program, State
-from stepdown.errors import InputError, UnsupportedModel
+from stepdown.errors import InputError
+from stepdown.native.target import check_lowered
 from stepdown.transforms.base import Pass
 
 if TYPE_CHECKING:
@@ -65,13 +66,7 @@ class Codegen(Pass):
         if path.suffix not in (".so", bundle):
             fix = f"end it in .so for a library, in {bundle} for a bundle"
             raise InputError(f"'{path}' is no name of what is made for chip {chip.name}", "--codegen", fix)
-        if program["state"] != State.TPU_LOWERED:
-            fix = "lower it with --convert-top-to-tpu=…"
-            raise InputError(f"is in state {program['state']}, want {State.TPU_LOWERED}", program.path, fix)
-        if program["profile"] not in (chip.profile, "tflite"):
-            raise UnsupportedModel(
-                f"has the arithmetic of profile {program['profile']}, not {chip.profile}", program.path
-            )
+        check_lowered(program, chip)
         machine = self._machine(program, chip)
         if path.suffix == ".so":
             self._library(program, machine, path)
