@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -121,3 +122,12 @@ def test_pip_install_brings_every_tool_and_file(wheel: zipfile.ZipFile) -> None:
 def test_pip_rewrites_the_first_line_of_every_tool(wheel: zipfile.ZipFile) -> None:
     scripts = [name for name in wheel.namelist() if "/scripts/" in name]
     assert {wheel.read(name).splitlines()[0] for name in scripts} <= {b"#!python"}
+
+
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS))
+def test_an_extra_has_the_versions_that_build_installs(extra: str) -> None:
+    frozen = {line for path in ROOT.glob("requirements/*.txt") for line in path.read_text().splitlines()}
+    assert [wanted for wanted in EXTRAS[extra] if "==" in wanted and wanted not in frozen] == []
