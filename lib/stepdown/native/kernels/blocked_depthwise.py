@@ -13,8 +13,9 @@ import numpy as np
 from stepdown.native.dots import PAIR_SUMS, pair_sums
 from stepdown.native.effort import BLOCKED, FROM_BLOCKS
 from stepdown.native.kernels.base import Buffers, kernel
-from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverWindows
+from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
 from stepdown.native.kernels.image import along, cuts
+from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tensors import Order, blocked
 from stepdown.native.tir import Expr, Function, bits, cast, const, select, span
 

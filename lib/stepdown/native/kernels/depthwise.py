@@ -14,10 +14,11 @@ import numpy as np
 from stepdown.native.dots import PAIR_SUMS, pair_sums
 from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.base import Buffers, Choice, kernel
-from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverWindows
+from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
 from stepdown.native.kernels.image import counted, cuts, kept, powers
 from stepdown.native.kernels.lines import Geometry, Lines
 from stepdown.native.kernels.results import Run
+from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tir import Expr, Function, bits, cast, const, span
 
 _SUMS = 12

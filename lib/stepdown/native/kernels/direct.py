@@ -11,8 +11,9 @@ import numpy as np
 
 from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.base import Buffers, kernel
-from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverRows, OverWindows
+from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
 from stepdown.native.kernels.image import Image, cuts
+from stepdown.native.kernels.windows import OverRows, OverWindows
 from stepdown.native.tir import Expr, Function, cast
 
 _CHANNELS = 4

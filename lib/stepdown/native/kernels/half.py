@@ -15,9 +15,10 @@ from stepdown.native.dots import Dot, Plain
 from stepdown.native.halves import HALVES, Half, half_of, stored
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, kernel
-from stepdown.native.kernels.conv import Mac, OverRows, OverSpread, OverWindows, activated
+from stepdown.native.kernels.conv import Mac, activated
 from stepdown.native.kernels.depthwise import DepthwiseCode
 from stepdown.native.kernels.direct import Direct
+from stepdown.native.kernels.windows import OverRows, OverSpread, OverWindows
 from stepdown.native.kernels.winograd import WinogradCode
 from stepdown.native.machine import Machine
 from stepdown.native.tir import Expr, Function, bits, repeat, span, standing

@@ -12,8 +12,9 @@ import numpy as np
 
 from stepdown.native.effort import NCHW
 from stepdown.native.kernels.base import Buffers, kernel
-from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverRows, OverWindows
+from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
 from stepdown.native.kernels.image import Cut, Image, cuts
+from stepdown.native.kernels.windows import OverRows, OverWindows
 from stepdown.native.tensors import Order, logical
 from stepdown.native.tir import Expr, Function, cast
 

@@ -20,12 +20,13 @@ from stepdown.native.dots import packed, wide_dot
 from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice, kernel
-from stepdown.native.kernels.conv import IntegerMac, OverWindows
+from stepdown.native.kernels.conv import IntegerMac
 from stepdown.native.kernels.image import counted, cuts, rounds
 from stepdown.native.kernels.minimal_forms import FORMS, both, plus
 from stepdown.native.kernels.minimal_plan import Plan, direct_cost
 from stepdown.native.kernels.results import Run
 from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
+from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tir import Expr, Function, cast, const, largest, smallest, tirx
 
 _MOST_SHARES = 4

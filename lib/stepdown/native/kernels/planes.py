@@ -16,8 +16,9 @@ import numpy as np
 from stepdown.native.dots import QuadsU8, pair_sums
 from stepdown.native.effort import NCHW
 from stepdown.native.kernels.base import LOGICAL, Buffers, kernel
-from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac, OverWindows
+from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
 from stepdown.native.kernels.image import Cut, Lines, along, counted, cuts, rounds
+from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tir import Expr, Function, bits, cast, const, repeat, span
 
 _GROUPS = {"pairs": 2, "quads_u8": 4}

@@ -20,10 +20,11 @@ from stepdown.native.cook_toom import POINTS, TAPS, Matrix, MinimalFilter
 from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice, kernel
-from stepdown.native.kernels.conv import FloatMac, Mac, OverWindows
+from stepdown.native.kernels.conv import FloatMac, Mac
 from stepdown.native.kernels.image import Cut, counted, cuts, rounds
 from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.kernels.tiling import Tiling
+from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tir import Expr, Function, const, largest, smallest, tirx
 
 _GAIN, _LEEWAY = 0.8, 1.15
