@@ -16,7 +16,6 @@ from stepdown.native.plan import ALIGNMENT, Life, aligned, arena, in_a_row
 from stepdown.native.steps import Step, dispatch, steps_of
 from stepdown.native.tir import Function, address, const, same_code, structural_hash
 
-_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 _RUN = "run"
 
 INPUTS, ACTIVATIONS = "mutable", "activations"
@@ -225,4 +224,4 @@ def _scratch(call: Call) -> int:
     if not call.kernel.scratch:
         return 0
     dtype, elements = call.kernel.scratch
-    return _BYTES[dtype] * elements
+    return np.dtype(dtype).itemsize * elements

@@ -13,7 +13,7 @@ from targets import lowering
 
 from stepdown.dialects.program import Program
 from stepdown.formats.onnx.importer import import_model
-from stepdown.native.kernels.depthwise import strips
+from stepdown.native.kernels.image import strips
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.transforms.canonicalize import Canonicalize
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from stepdown.native.kernels.image import Image, along
 from stepdown.native.tir import Expr, Function, const, tirx
-
-_BYTES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "float32": 4}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Band:
     @property
     def pixel_bytes(self) -> int:
         """Bytes of the copy of one pixel."""
-        return self.image.channels * _BYTES[self.dtype]
+        return self.image.channels * np.dtype(self.dtype).itemsize
 
     def elements(self, rows: int, columns: int) -> int:
         """Return the elements of the copy that rows × columns of results need."""
@@ -35,7 +35,7 @@ class Band:
 
     def bytes(self, rows: int, columns: int) -> int:
         """Return the bytes of the copy that rows × columns of results need."""
-        return self.elements(rows, columns) * _BYTES[self.dtype]
+        return self.elements(rows, columns) * np.dtype(self.dtype).itemsize
 
     def pixels(self, f: Function, x: Any, source: Expr, copy: Any, target: Expr, count: int) -> None:
         """Copy some pixels of a flat image, from one on to another place of the copy."""

@@ -25,6 +25,8 @@ Buffers = Mapping[str, Any]
 K = TypeVar("K", bound="type[Kernel]")
 
 CHANNELS_LAST, LOGICAL, SAME = "channels last", "logical", "same"
+SHARES = (0.5, 0.25, 2, 4)
+"""Of what is copied at a time by rule: other sizes that are worth a trial."""
 
 
 @dataclass(frozen=True)

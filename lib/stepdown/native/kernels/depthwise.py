@@ -13,11 +13,11 @@ import numpy as np
 
 from stepdown.native.dots import PAIR_SUMS, pair_sums
 from stepdown.native.effort import FROM_BLOCKS
-from stepdown.native.kernels.base import Buffers, Choice, kernel
+from stepdown.native.kernels.base import SHARES, Buffers, Choice, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
-from stepdown.native.kernels.image import counted, cuts, kept, powers
+from stepdown.native.kernels.image import Strip, counted, cuts, kept, powers, strips
 from stepdown.native.kernels.lines import Geometry, Lines
-from stepdown.native.kernels.results import Run
+from stepdown.native.kernels.results import STORED, Run
 from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tir import Expr, Function, bits, cast, const, span
 
@@ -25,36 +25,6 @@ _SUMS = 12
 """Sums in registers, of 16: those left hold an operand, a product and weights."""
 _LOADS = 1.5
 """What weights cost that are loaded for some positions, in those of a position."""
-_SHARES = (0.5, 0.25, 2, 4)
-"""Of the channels that are copied at a time by rule: other numbers that are worth a trial."""
-_STORED = 2
-"""Vectors of sums whose results are stored at a time: they are packed together."""
-_LEAST_LANES = 4
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Channels that are summed at a time: a vector of `lanes`, of which `used` are stored; `count` of them."""
-
-    first: int
-    count: int
-    lanes: int
-    used: int
-
-    @property
-    def end(self) -> int:
-        """Where the last vector ends."""
-        return self.first + self.count * self.lanes
-
-
-def strips(channels: int, lanes: int) -> list[Strip]:
-    """Return strips of whole vectors, and the rest in a narrower one."""
-    whole, rest = divmod(channels, lanes)
-    found = [Strip(0, whole, lanes, lanes)] if whole else []
-    if rest:
-        narrow = min(lanes, max(_LEAST_LANES, 1 << (rest - 1).bit_length()))
-        found.append(Strip(whole * lanes, 1, narrow, rest))
-    return found
 
 
 class DepthwiseCode(OverWindows, Mac):
@@ -86,7 +56,7 @@ class DepthwiseCode(OverWindows, Mac):
     def choice(self) -> Choice:
         """Return other numbers of positions, and in turn with them other numbers of channels."""
         whole = -(-self.over.channels // self._lanes)
-        sizes = dict.fromkeys(max(1, min(whole, round(self._vectors * share))) for share in _SHARES)
+        sizes = dict.fromkeys(max(1, min(whole, round(self._vectors * share))) for share in SHARES)
         found = [
             pair
             for two in zip_longest(((p, self._vectors) for p in self._ranked), ((self.positions, v) for v in sizes))
@@ -289,8 +259,8 @@ class _Block:
             runs = [
                 Run(i * lanes + first, (pixel + p) * over.channels + channel, channel) for i, p in enumerate(places)
             ]
-            for at in range(0, len(runs), _STORED):
-                part.code.store(part.f, sums, part.y, runs[at : at + _STORED], width, part.constants)
+            for at in range(0, len(runs), STORED):
+                part.code.store(part.f, sums, part.y, runs[at : at + STORED], width, part.constants)
 
 
 @kernel("Conv")

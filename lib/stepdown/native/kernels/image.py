@@ -7,6 +7,9 @@ from typing import Any
 
 from stepdown.native.tir import Expr, Function, largest, smallest
 
+_LEAST_LANES = 4
+"""Of a vector for the rest of some channels."""
+
 
 @dataclass(frozen=True)
 class Image:
@@ -61,7 +64,8 @@ class Image:
     @property
     def steps(self) -> tuple[int, int]:
         """Rows and columns from one that is copied to the next: those that no window meets are left out."""
-        return tuple(s if k == 1 else 1 for s, k in zip(self.strides, self.kernel, strict=True))  # type: ignore[return-value]
+        down, across = (s if k == 1 else 1 for s, k in zip(self.strides, self.kernel, strict=True))
+        return down, across
 
     @property
     def moves(self) -> tuple[int, int]:
@@ -80,7 +84,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Phases:
     """How the columns of a row lie in its copy: `phases[i]` is the rest of those in line i, `length` elements each."""
 
     phases: tuple[int, ...]
@@ -110,6 +114,31 @@ def cuts(size: int, step: int) -> list[Cut]:
     whole, rest = divmod(size, step)
     parts = [Cut(0, whole, step)] if whole else []
     return parts + ([Cut(whole * step, 1, rest)] if rest else [])
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Channels that are summed at a time: a vector of `lanes`, of which `used` are stored; `count` of them."""
+
+    first: int
+    count: int
+    lanes: int
+    used: int
+
+    @property
+    def end(self) -> int:
+        """Where the last vector ends."""
+        return self.first + self.count * self.lanes
+
+
+def strips(channels: int, lanes: int) -> list[Strip]:
+    """Return strips of whole vectors, and the rest in a narrower one."""
+    whole, rest = divmod(channels, lanes)
+    found = [Strip(0, whole, lanes, lanes)] if whole else []
+    if rest:
+        narrow = min(lanes, max(_LEAST_LANES, 1 << (rest - 1).bit_length()))
+        found.append(Strip(whole * lanes, 1, narrow, rest))
+    return found
 
 
 def counted(parts: list[Cut]) -> list[tuple[int, Cut]]:

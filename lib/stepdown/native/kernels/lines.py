@@ -15,8 +15,6 @@ import numpy as np
 from stepdown.native.kernels.image import Image, along, powers
 from stepdown.native.tir import Expr, Function, bits, cast, clamp, const, interleaved, repeat, select, span, tirx
 
-_BYTES = {"int16": 2, "int32": 4, "float32": 4}
-
 
 @dataclass(frozen=True)
 class Geometry:
@@ -105,7 +103,7 @@ class Lines:
     @property
     def pixel_bytes(self) -> int:
         """Bytes of the ring for each channel."""
-        return self.ring * self.columns * _BYTES[self.dtype]
+        return self.ring * self.columns * np.dtype(self.dtype).itemsize
 
     def place(self, line: Expr, width: int) -> Expr:
         """Return where a line begins."""

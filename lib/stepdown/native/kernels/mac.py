@@ -14,9 +14,9 @@ import numpy as np
 
 from stepdown.native.dots import Dot, packed
 from stepdown.native.kernels.band import Band
-from stepdown.native.kernels.base import Buffers, Choice
+from stepdown.native.kernels.base import SHARES, Buffers, Choice
 from stepdown.native.kernels.image import Cut, Image, counted, cuts, last_apart, rounds
-from stepdown.native.kernels.results import Run
+from stepdown.native.kernels.results import STORED, Run
 from stepdown.native.kernels.tiles import Block, Tile, shared_tiles, tiles, unevenness, units
 from stepdown.native.machine import Machine
 from stepdown.native.tir import Expr, Function
@@ -25,12 +25,8 @@ Finish = Callable[[Function, Any, Any, Sequence[Run], int, Buffers], None]
 """Writes what is stored of runs of sums, as `Mac.store`; channels are those of groups filled up to vectors."""
 _MOST_POSITIONS = 12
 _VECTORS = (1, 2, 4)
-_SHARES = (0.5, 0.25, 2, 4)
-"""Of what is copied at a time by rule: other sizes that are worth a trial."""
 _MACS_A_BYTE, _BYTES_FROM_AFAR = 8, 6
 """What is multiplied while a byte is copied or read; what is copied while one comes from another thread's cache."""
-_STORED = 2
-"""Vectors of sums whose results are stored at a time: they are packed together."""
 
 
 class MacCode:
@@ -81,7 +77,7 @@ class MacCode:
     @property
     def choice(self) -> Choice:
         """The block, and others: of other shapes, and in turn with them those that copy less or more at a time."""
-        shapes, sizes = self._ranked, [self._cut(self._ranked[0], part) for part in _SHARES]
+        shapes, sizes = self._ranked, [self._cut(self._ranked[0], part) for part in SHARES]
         others = [block for pair in zip_longest(shapes, sizes) for block in pair if block and block != self.block]
         return Choice(self.workload, asdict(self.block), tuple(asdict(block) for block in dict.fromkeys(others)))
 
@@ -262,7 +258,7 @@ class _Block:
             used -= code.vectors * lanes - code.out_depth
         with f.loop(positions) as p:
             target = (pixel + p) * image.out_channels + self.group * code.out_depth + self.vector * lanes
-            for piece in cuts(used, _STORED * lanes):
+            for piece in cuts(used, STORED * lanes):
                 for first in range(piece.first, piece.end, piece.width):
                     run = Run(p * (self.part.width * lanes) + first, target + first, self._channel + first)
                     finish(f, made, y, [run], piece.width, self.constants)

@@ -33,7 +33,7 @@ _MOST_SHARES = 4
 """Parts of the blocks of output channels, each of which changes the image anew."""
 Keep = Callable[[Expr], Expr]
 _WINDOW = (3, 3)
-_SHARE = 8
+_ROOM = 8
 """Tiles lie in the next cache, of so much more memory than a chip grants to copies of rows."""
 
 
@@ -57,7 +57,7 @@ class Minimal(OverWindows, IntegerMac):
         self.dot = wide_dot(self.machine)
         if image.channels % self.dot.group or image.out_channels % self.dot.lanes:
             raise self.refuse("has channels that do not fill vectors")
-        reach, room = self._reach(), _SHARE * self.machine.scratch_bytes
+        reach, room = self._reach(), _ROOM * self.machine.scratch_bytes
         plans = [Plan(form, image, self.dot, self.machine.registers, room) for form in FORMS if reach < form.most]
         fitting = [plan for plan in plans if plan.bytes <= 4 * room and plan.cost < direct]
         if not fitting:

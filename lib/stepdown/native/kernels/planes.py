@@ -17,7 +17,7 @@ from stepdown.native.dots import QuadsU8, pair_sums
 from stepdown.native.effort import NCHW
 from stepdown.native.kernels.base import LOGICAL, Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
-from stepdown.native.kernels.image import Cut, Lines, along, counted, cuts, rounds
+from stepdown.native.kernels.image import Cut, Phases, along, counted, cuts, rounds
 from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tir import Expr, Function, bits, cast, const, repeat, span
 
@@ -57,11 +57,11 @@ class Planes(OverWindows, Mac):
         return min(self.out_depth, channels, _MOST_CHANNELS), vectors
 
     @cached_property
-    def _lines(self) -> Lines:
+    def _lines(self) -> Phases:
         image, (stride, dilation) = self.over, (self.over.strides[1], self.over.dilations[1])
         read = [k * dilation for k in range(image.kernel[1])]
         whole = -(-self._columns // self.machine.lanes) * self.machine.lanes
-        return Lines(tuple(sorted({c % stride for c in read})), whole + read[-1] // stride)
+        return Phases(tuple(sorted({c % stride for c in read})), whole + read[-1] // stride)
 
     @cached_property
     def _columns(self) -> int:

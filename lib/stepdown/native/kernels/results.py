@@ -11,6 +11,9 @@ from stepdown.native.machine import Machine
 from stepdown.native.rescaling import Output, Scale
 from stepdown.native.tir import Expr, Function, span
 
+STORED = 2
+"""Vectors of sums whose results are stored at a time: they are packed together."""
+
 
 @dataclass(frozen=True)
 class Run:

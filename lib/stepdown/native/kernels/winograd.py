@@ -31,7 +31,7 @@ _GAIN, _LEEWAY = 0.8, 1.15
 """Of the cost of a plain convolution, and of the least cost: what costs more is not worth less exact sums, and smaller
 tiles, whose sums are more exact, may cost a little more."""
 
-_LEAST_BYTES, _SHARES = 1 << 14, 16
+_LEAST_BYTES, _ROOM = 1 << 14, 16
 """Of memory beside tensors where tiles pay; how much more of it the operands may take: they are read in a row."""
 _MOST_PARTS = 4
 """Into how many the blocks are shared by threads: each part transforms all operands."""
@@ -49,7 +49,7 @@ class WinogradCode(OverWindows, Mac):
         if not plain or self.machine.scratch_bytes < _LEAST_BYTES:
             raise self.refuse("is no convolution of 3 × 3 with memory beside it")
         lanes = self.dot.lanes
-        operands = _SHARES * self.machine.scratch_bytes // 4
+        operands = _ROOM * self.machine.scratch_bytes // 4
         registers, shared = self.machine.registers, self.machine.shares
         found = [Tiling(image, MinimalFilter(m), lanes, registers, operands, shared) for m in POINTS]
         least = min(each.cost() for each in found)
