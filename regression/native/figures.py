@@ -22,7 +22,7 @@ from types import ModuleType
 from checkout import PACKAGE, REGRESSION
 from native.identity import compared, network
 from native.identity_networks import random_inputs
-from native.identity_rows import ROWS, Reference, run_row
+from native.identity_rows import ROWS, Reference, Row, run_row
 from native.test_runner_networks import CAT, IMAGENET, probabilities
 from native.test_runner_networks import network as compiled_network
 from npu.test_networks import quantised
@@ -136,22 +136,32 @@ def bundles(networks: Networks, work: Path) -> Iterator[Figure]:
     """Yield what bundles of MLPerf Tiny's networks take of a Cortex-M7, and whether they give the right bytes."""
     (row,) = (row for row in ROWS if row.name == "Cortex-M7")
     for name, arena in ARENAS.items():
-        program = quantised(name)
-        NativeIo().run(program)
-        code = Code(program, machine_of(load_chip(row.chip)), "net", bundle=True)
-        yield Figure(f"arena, {name} on a Cortex-M7", code.mutable_bytes + code.activations_bytes, arena, "bytes", True)
-        write_bundle(code, work / "net.o")
-        if shutil.which("arm-none-eabi-nm"):
-            needed = set(checked("arm-none-eabi-nm", "-u", work / "net.o").split()) - {"U", "memcpy", "memset"}
-            yield Figure(f"undefined symbols, {name}", len(needed), 0, "", True)
-        if lacking := row.missing():
-            raise LeftOut(lacking)
-        column = network(name.split("_")[0], work)
-        given = random_inputs(column.module, 2)
-        runs = [run_row(row, column.module, given, debug=False)]
-        (cell,) = compared(column, Reference().runs(column.module, given), runs)
-        assert cell.bytes
-        yield Figure(f"differing bytes of outputs, {name} in qemu-system-arm", cell.differing, 0, "", True)
+        yield from _bundle(row, name, arena, work)
+    if lacking := row.missing():
+        raise LeftOut(lacking)
+    for name in ARENAS:
+        yield _emulated(row, name, work)
+
+
+def _bundle(row: Row, name: str, arena: int, work: Path) -> Iterator[Figure]:
+    program = quantised(name)
+    NativeIo().run(program)
+    code = Code(program, machine_of(load_chip(row.chip)), "net", bundle=True)
+    yield Figure(f"arena, {name} on a Cortex-M7", code.mutable_bytes + code.activations_bytes, arena, "bytes", True)
+    write_bundle(code, work / "net.o")
+    if shutil.which("arm-none-eabi-nm"):
+        needed = set(checked("arm-none-eabi-nm", "-u", work / "net.o").split()) - {"U", "memcpy", "memset"}
+        yield Figure(f"undefined symbols, {name}", len(needed), 0, "", True)
+
+
+def _emulated(row: Row, name: str, work: Path) -> Figure:
+    column = network(name.split("_")[0], work)
+    given = random_inputs(column.module, 2)
+    (cell,) = compared(
+        column, Reference().runs(column.module, given), [run_row(row, column.module, given, debug=False)]
+    )
+    assert cell.bytes
+    return Figure(f"differing bytes of outputs, {name} in qemu-system-arm", cell.differing, 0, "", True)
 
 
 def photo(networks: Networks, work: Path) -> Iterator[Figure]:
@@ -196,7 +206,10 @@ def main() -> int:
 
 
 def _printed(figures: Callable[[Networks, Path], Iterator[Figure]], networks: Networks, folder: Path, name: str) -> int:
-    """Print figures and return how many are missed; of a part that cannot be measured here, why."""
+    """Print figures and return how many are missed; of a part that cannot be measured here, why.
+
+    What is said on stderr meanwhile is printed where the part fails.
+    """
     missed, said = 0, StringIO()
     try:
         with redirect_stderr(said):
@@ -205,6 +218,9 @@ def _printed(figures: Callable[[Networks, Path], Iterator[Figure]], networks: Ne
                 missed += not figure.met
     except LeftOut as why:
         print(f"{name}: left out: {why}")
+    except BaseException:
+        print(said.getvalue(), end="", file=sys.stderr)
+        raise
     return missed
 
 
