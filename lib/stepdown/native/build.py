@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from stepdown.native.machine import Machine
+from stepdown.native.tir import BF16_PAIRS
 
-INSTRUCTIONS = {"sd_bf16_pairs": "llvm.x86.avx512bf16.dpbf16ps.512"}
+INSTRUCTIONS = {BF16_PAIRS: "llvm.x86.avx512bf16.dpbf16ps.512"}
 """By the function that stands for it, the intrinsic of LLVM."""
 _BITS = {"int32_t": "float", "float": "int32_t", "int64_t": "double", "double": "int64_t"}
 _REINTERPRETED = re.compile(r"\*\((\w+) \*\)\(&\(((?:\(\w+\))?[\w.+-]+)\)\)")

@@ -1,4 +1,4 @@
-"""How much is done for speed, and how tensors lie: the levels and layouts of `--codegen`. Bytes are the same at all."""
+"""How much is done for speed, and how tensors lie: levels and layouts. Bytes of integers are the same at all."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,8 @@ FROM_FUSIONS = range(3, 5)
 class Effort:
     """A level and a layout.
 
-    Level 0: loops as they stand in the program, of scalars, one function an op. 1: vectors. 2: blocks of sums in
+    Level 0: loops as they stand in the program, of scalars, one function an op, but those of f16 and bf16, which are in
+    vectors and blocks at all levels. 1: vectors. 2: blocks of sums in
     registers, and the processor's dot products. 3: ops joined, and code chosen by rules of cost. 4: schedules that
     were found by measuring on this computer, beside those of the table that comes with Stepdown.
     """
@@ -32,12 +33,12 @@ class Effort:
     @property
     def blocks_registers(self) -> bool:
         """Whether sums stay in blocks of registers, made by dot products."""
-        return self.level >= 2
+        return self.level in FROM_BLOCKS
 
     @property
     def fuses(self) -> bool:
         """Whether ops are joined, and their code is chosen by cost."""
-        return self.level >= 3
+        return self.level in FROM_FUSIONS
 
     @property
     def is_tuned(self) -> bool:
@@ -56,7 +57,7 @@ def effort_of(level: int, layout: str = "") -> Effort:
     """
     chosen = layout or (NCHW if level == 0 else NHWC)
     if level not in LEVELS:
-        raise InputError(f"there is no level {level}", "--codegen", "levels are 0 to 4")
+        raise InputError(f"there is no level {level}", "--codegen", f"levels are {LEVELS[0]} to {LEVELS[-1]}")
     if chosen not in LAYOUTS:
         raise InputError(f"there is no layout '{layout}'", "--codegen", f"choose one of {', '.join(LAYOUTS)}")
     if chosen == BLOCKED and level < FROM_BLOCKS[0]:

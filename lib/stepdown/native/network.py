@@ -13,9 +13,8 @@ from stepdown.errors import UnsupportedModel
 from stepdown.native.effort import BLOCKED
 from stepdown.native.kernels.base import Kernel, kernel_of, tensor_of
 from stepdown.native.kernels.reorder import Reordering
-from stepdown.native.layouts import transposed
 from stepdown.native.machine import Machine
-from stepdown.native.tensors import Order, Tensor, is_blocked, logical, same_bytes
+from stepdown.native.tensors import Order, Tensor, is_blocked, logical, same_bytes, transposed
 from stepdown.npu.weights import held_weight
 
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")

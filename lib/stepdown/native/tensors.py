@@ -1,6 +1,7 @@
 """Tensors as generated code sees them: elements of one type in a row, in an order of the dimensions of its own."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stepdown.native.tir import Expr
@@ -93,6 +94,12 @@ def channels_last(rank: int) -> Order:
 def blocked(rank: int, block: int) -> Order:
     """Return the order [N, C / block, *S, block]; that of the program where there are no spatial dimensions."""
     return (*range(rank), -block) if rank > 2 else logical(rank)
+
+
+def transposed(order: Order, permutation: Sequence[int]) -> Order:
+    """Return the order in which x.transpose(permutation) lies where nothing is moved and x lies in `order`."""
+    place = {dimension: at for at, dimension in enumerate(permutation)}
+    return tuple(place[dimension] for dimension in order)
 
 
 def is_blocked(order: Order) -> bool:

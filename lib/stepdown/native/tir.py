@@ -21,6 +21,8 @@ Expr = Any
 
 _BITS = {"float32": ("int32", "fi"), "float64": ("int64", "dq")}
 _PRINTED = 1e6
+BF16_PAIRS = "sd_bf16_pairs"
+"""The function that stands for the instruction that sums products of pairs of bf16."""
 _KINDS = {"serial": "SERIAL", "vector": "VECTORIZED", "unroll": "UNROLLED"}
 
 

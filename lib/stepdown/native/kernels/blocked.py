@@ -21,7 +21,6 @@ from stepdown.native.kernels.windows import OverWindows
 from stepdown.native.tensors import Order, blocked
 from stepdown.native.tir import Expr, Function, const
 
-_REGISTERS = 16
 _VECTORS = (1, 2, 3, 4)
 _MOST_POSITIONS = 12
 _FEW_TILES = 6
@@ -55,7 +54,7 @@ class BlockedMac(OverWindows, Mac):
             (self._cost(p, v), p, v)
             for v in _VECTORS
             for p in range(1, min(_MOST_POSITIONS, self.over.out_width) + 1)
-            if v <= self.vectors and p * v + v + 1 <= _REGISTERS
+            if v <= self.vectors and p * v + v + 1 <= self.machine.registers
         ]
         _, positions, vectors = min(shapes)
         return positions, vectors

@@ -45,7 +45,8 @@ class Conversion(Elementwise):
         if self._source is None:
             return self._half(0).real(value) if self._kinds[0] in HALVES else value
         difference = cast("int32", value) - self._source.zero_point
-        return cast("float32", difference) * const(float(np.float32(self._source.scale)), "float32")  # type: ignore[arg-type]
+        scale = float(np.float32(self._source.scale))  # type: ignore[arg-type]
+        return cast("float32", difference) * const(scale, "float32")
 
     def _half(self, side: int) -> Half:
         return Half(self._kinds[side], "float32", self.machine.converts_f16)

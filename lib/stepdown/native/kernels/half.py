@@ -1,8 +1,8 @@
 """Sums of products of f16 and bf16: computed wide and rounded once.
 
-In float32, where products are exact, the error of a sum of K products is at most K·2⁻²⁴ of the sum of their magnitudes.
-In float64, the rounded sum is the rounded exact one, as the reference's, unless that lies so near to the middle of two
-neighbours that the error of the sum, some 2⁻⁵⁰ of it, decides.
+In float32, where products are exact, the error of a sum of K products is at most K·2⁻²⁴ of the sum of their magnitudes;
+those of 3 × 3 by tiles err as those of f32. In float64, the rounded sum is the rounded exact one, as the reference's,
+unless that lies so near to the middle of two neighbours that the error of the sum, some 2⁻⁵⁰ of it, decides.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from stepdown.native.kernels.direct import Direct
 from stepdown.native.kernels.windows import OverRows, OverSpread, OverWindows
 from stepdown.native.kernels.winograd import WinogradCode
 from stepdown.native.machine import Machine
-from stepdown.native.tir import Expr, Function, bits, repeat, span, standing
+from stepdown.native.tir import BF16_PAIRS, Expr, Function, bits, repeat, span, standing
 
 _F16 = Half("f16")
 
@@ -61,7 +61,7 @@ class Bf16Pairs(Dot):
     def add(self, f: Function, sums: Any, at: Expr, operands: Expr, weights: Any) -> None:
         """Add both products in each lane, the second one first."""
         place = span(at, self.lanes)
-        f.store(sums, place, standing(f"float32x{self.lanes}", "sd_bf16_pairs", sums[place], operands, weights))
+        f.store(sums, place, standing(f"float32x{self.lanes}", BF16_PAIRS, sums[place], operands, weights))
 
 
 def bf16_pairs(machine: Machine) -> Dot | None:

@@ -1,11 +1,11 @@
 """What a window slides over, and how the work on it is cut."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from stepdown.native.tir import Expr, Function, largest, smallest
+from stepdown.native.tir import Expr, Function, largest, smallest, tirx
 
 _LEAST_LANES = 4
 """Of a vector for the rest of some channels."""
@@ -149,6 +149,20 @@ def counted(parts: list[Cut]) -> list[tuple[int, Cut]]:
 def rounds(f: Function, count: int, before: int, parts: list[Cut], shared: bool) -> AbstractContextManager[Expr]:
     """Write a loop over the rounds of one of `parts`; where `shared`, threads share those of all."""
     return f.shared(count, before, sum(p.count for p in parts)) if shared else f.loop(count)
+
+
+def blocks_of(f: Function, parts: list[Cut], most: int, shared: bool) -> Iterator[tuple[Expr, Cut]]:
+    """Write the loops over the rounds of all `parts`, and give what each begins with, and its part.
+
+    Where `shared`, threads share them, in pieces of neighbouring rounds, `most` at most.
+    """
+    count = sum(part.count for part in parts)
+    units = min(count, most)
+    ends = [f.let(tirx().truncdiv(end * count, units)) for end in f.share(units)] if shared else []
+    for before, part in counted(parts):
+        own = [f.let(smallest(largest(end - before, 0), part.count)) for end in ends]
+        with f.between(*own) if shared else f.loop(part.count) as i:
+            yield f.let(part.first + i * part.width), part
 
 
 def kept(value: Expr, low: int, high: int) -> Expr:

@@ -21,13 +21,13 @@ from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice, kernel
 from stepdown.native.kernels.conv import IntegerMac
-from stepdown.native.kernels.image import counted, cuts, rounds
+from stepdown.native.kernels.image import blocks_of, counted, cuts, rounds
 from stepdown.native.kernels.minimal_forms import FORMS, both, plus
 from stepdown.native.kernels.minimal_plan import Plan, direct_cost
 from stepdown.native.kernels.results import Run
 from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.kernels.windows import OverWindows
-from stepdown.native.tir import Expr, Function, cast, const, largest, smallest, tirx
+from stepdown.native.tir import Expr, Function, cast, const, tirx
 
 _MOST_SHARES = 4
 """Parts of the blocks of output channels, each of which changes the image anew."""
@@ -118,17 +118,9 @@ class Minimal(OverWindows, IntegerMac):
     def _blocks(self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr], rows: int, shared: bool) -> None:
         """Write the loop over blocks of output channels, for `rows` rows of tiles from (image, row of tiles) on."""
         parts = cuts(self.plan.all_vectors, self.plan.vectors)
-        blocks = sum(part.count for part in parts)
-        ends: tuple[Expr, Expr] = (0, blocks)
-        if shared:
-            units = min(blocks, _MOST_SHARES)
-            ends = tuple(f.let(tirx().truncdiv(end * blocks, units)) for end in f.share(units))
-        for before, part in counted(parts):
-            own = [smallest(largest(end - before, 0), part.count) for end in ends] if shared else [0, part.count]
-            with f.between(*map(f.let, own)) if shared else f.loop(part.count) as j:
-                block = f.let(part.first + j * part.width), part.width
-                self._change_weights(f, constants, *block)
-                self._block(f, y, constants, at, rows, block)
+        for vector, part in blocks_of(f, parts, _MOST_SHARES, shared):
+            self._change_weights(f, constants, vector, part.width)
+            self._block(f, y, constants, at, rows, (vector, part.width))
 
     def _change_image(self, f: Function, x: Any, scratch: Any, at: tuple[Expr, Expr], rows: int) -> None:
         """Change `rows` rows of tiles, from (image, row of tiles) on: each place of a tile into a plane of its own."""

@@ -15,7 +15,6 @@ class PlanePool(Pool):
 
     order = NCHW
     layout: ClassVar[str] = LOGICAL
-    levels = range(5)
 
     @property
     def scratch(self) -> tuple[str, int]:

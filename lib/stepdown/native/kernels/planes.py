@@ -23,7 +23,6 @@ from stepdown.native.tir import Expr, Function, bits, cast, const, repeat, span
 
 _GROUPS = {"pairs": 2, "quads_u8": 4}
 """Products that one instruction sums, by its kind; others sum one at a time."""
-_REGISTERS = 16
 _MOST_CHANNELS, _MOST_VECTORS = 6, 3
 
 
@@ -53,7 +52,7 @@ class Planes(OverWindows, Mac):
         if not self.machine.effort.blocks_registers:
             return 1, 1
         vectors = min(_MOST_VECTORS, -(-self.over.out_width // self.machine.lanes))
-        channels = (_REGISTERS - 1 - vectors) // vectors
+        channels = (self.machine.registers - 1 - vectors) // vectors
         return min(self.out_depth, channels, _MOST_CHANNELS), vectors
 
     @cached_property

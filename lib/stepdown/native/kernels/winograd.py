@@ -21,11 +21,11 @@ from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice, kernel
 from stepdown.native.kernels.conv import FloatMac, Mac
-from stepdown.native.kernels.image import Cut, counted, cuts, rounds
+from stepdown.native.kernels.image import Cut, blocks_of, counted, cuts, rounds
 from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.kernels.tiling import Tiling
 from stepdown.native.kernels.windows import OverWindows
-from stepdown.native.tir import Expr, Function, const, largest, smallest, tirx
+from stepdown.native.tir import Expr, Function, const
 
 _GAIN, _LEEWAY = 0.8, 1.15
 """Of the cost of a plain convolution, and of the least cost: what costs more is not worth less exact sums, and smaller
@@ -125,16 +125,9 @@ class WinogradCode(OverWindows, Mac):
 
     def _blocks(self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr], rows: int, shared: bool) -> None:
         """Sum and store block after block of output channels, of some rows of tiles from (image, row) on."""
-        blocks = self.tiling.blocks
-        count = sum(block.count for block in blocks)
-        units = min(count, _MOST_PARTS)
-        low, high = (f.let(tirx().truncdiv(bound * count, units)) for bound in f.share(units)) if shared else (0, count)
-        for before, block in counted(blocks):
-            ends = (smallest(largest(bound - before, 0), block.count) for bound in (low, high))
-            with f.between(*map(f.let, ends)) if shared else f.loop(block.count) as j:
-                vector = f.let(block.first + j * block.width)
-                self._sums(f, constants, vector, block.width, rows * self.tiling.tiles[1])
-                self._results(f, y, constants, at, rows, vector, block)
+        for vector, block in blocks_of(f, self.tiling.blocks, _MOST_PARTS, shared):
+            self._sums(f, constants, vector, block.width, rows * self.tiling.tiles[1])
+            self._results(f, y, constants, at, rows, vector, block)
 
     def _operands(self, f: Function, x: Any, scratch: Any, at: tuple[Expr, Expr], row: Expr) -> None:
         """Transform a row of tiles, the one `at` (image, row of tiles), as the `row`-th of those held."""

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Runs a bundle for x86-64 on a processor that this computer may not have, such as one with AVX-512 VNNI, in the emulator
-# Bochs (Debian: apt-get install bochs-term; `bochs --help cpu` lists its processors).
+# Runs a bundle for x86-64 on a processor that this computer may not have, such as one with AVX-512 VNNI, in the
+# emulator Bochs (Debian: apt-get install bochs-term; `bochs --help cpu` lists its processors).
 #
 #   tpuc-opt resnet8_int8.mlir --codegen="model_file=resnet8.o processor=cascadelake"
 #   bash run.sh resnet8 [corei7_icelake_u]
 #
-# Reads resnet8.o, resnet8.h, resnet8.weights.txt and input.bin in the folder where it is started: the bytes of the inputs,
-# once or several times. The outputs are printed as bytes and written to output.bin; of a debug build, all inner tensors too.
+# Reads resnet8.o, resnet8.h, resnet8.weights.txt and input.bin in the folder where it is started: the bytes of the
+# inputs, once or several times. The outputs are printed as bytes and written to output.bin; of a debug build, all inner
+# tensors too.
 set -euo pipefail
 network=$1
 processor=${2:-corei7_icelake_u}
