@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WARMUP = 10
 THREADED = (".so", ".onnx", ".tflite")
+MOST_THREADS = 1024
 
 
 def add_repeat_flags(tool: argparse.ArgumentParser) -> None:
@@ -36,11 +37,13 @@ def check_repeat(args: argparse.Namespace) -> None:
     """Refuse what cannot be.
 
     Raises:
-        InputError: a number is negative, or the model is of a kind that runs on one thread.
+        InputError: a number is negative, threads are too many, or the model is of a kind that runs on one thread.
     """
     for flag in ("threads", "repeat", "warmup"):
         if getattr(args, flag) < 0:
             raise InputError(f"{getattr(args, flag)} is no number of {flag}", f"--{flag}", "give 1 or more")
+    if args.threads > MOST_THREADS:
+        raise InputError(f"{args.threads} are too many threads", "--threads", f"give {MOST_THREADS} or fewer")
     if args.threads and Path(args.model).suffix not in THREADED:
         raise InputError(f"is for {', '.join(THREADED)}", "--threads", "leave it out")
 

@@ -53,7 +53,8 @@ def call_seconds(folders: Sequence[Path], calls: Sequence[int], rounds: int, lim
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, env=environment(), check=False)
     except subprocess.TimeoutExpired:
-        raise ResourceError(f"timing code took more than {limit_s:.0f} s", "--codegen tune") from None
+        what, fix = f"timing code took more than {limit_s:.0f} s", "leave tune=… away"
+        raise ResourceError(what, "--codegen tune", fix) from None
     if ended.returncode:
         raise ResourceError(f"timed code ended with {ended.returncode}", "--codegen tune", "leave tune=… away")
     found: list[list[float]] = json.loads(ended.stdout)

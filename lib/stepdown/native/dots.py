@@ -30,6 +30,11 @@ class Dot:
     wraps: bool = False
     between: int = 0
 
+    @property
+    def text(self) -> str:
+        """What it is, for the name of a workload."""
+        return f"{type(self).__name__} {self.operand}x{self.lanes}"
+
     def plus(self, a: Expr, b: Expr) -> Expr:
         """Return a + b."""
         return wrapped(lambda x, y: x + y, a, b) if self.wraps else a + b

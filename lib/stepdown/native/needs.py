@@ -37,6 +37,7 @@ class Need:
 _FEATURES = {
     "x86": (
         Need("sse3", 1, 0, 2, 0), Need("ssse3", 1, 0, 2, 9), Need("sse4.1", 1, 0, 2, 19), Need("sse4.2", 1, 0, 2, 20),
+        Need("sse4a", _EXTENDED, 0, 2, 6),
         Need("movbe", 1, 0, 2, 22), Need("popcnt", 1, 0, 2, 23), Need("lzcnt", _EXTENDED, 0, 2, 5),
         Need("avx", 1, 0, 2, 28, _AVX), Need("f16c", 1, 0, 2, 29, _AVX), Need("fma", 1, 0, 2, 12, _AVX),
         Need("bmi", 7, 0, 1, 3), Need("bmi2", 7, 0, 1, 8), Need("avx2", 7, 0, 1, 5, _AVX),
@@ -53,6 +54,7 @@ _FEATURES = {
     "aarch": (
         Need("dotprod", _HWCAP, 0, 0, 20), Need("fullfp16", _HWCAP, 0, 0, 10), Need("sve", _HWCAP, 0, 0, 22),
         Need("i8mm", _HWCAP2, 0, 0, 13), Need("bf16", _HWCAP2, 0, 0, 14),
+        Need("sve2", _HWCAP2, 0, 0, 1),
     ),
     "riscv": (Need("v", _HWCAP, 0, 0, ord("v") - ord("a")),),
 }  # fmt: skip

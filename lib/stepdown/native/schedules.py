@@ -27,7 +27,10 @@ Schedule = Mapping[str, int]
 
 _FOLDER = Path(__file__).parent
 _TABLE = _FOLDER / "schedules.toml"
-_SOURCES = ("dots.py", "rescaling.py", "halves.py", "tir.py", "build.py", "kernels")
+_SOURCES = (
+    "build.py", "code.py", "constant_products.py", "cook_toom.py", "dots.py", "effort.py", "halves.py", "layouts.py",
+    "machine.py", "network.py", "rescaling.py", "tensors.py", "tir.py", "kernels",
+)  # fmt: skip
 """What decides how fast a schedule is: what was found for other sources is not read."""
 
 

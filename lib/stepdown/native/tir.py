@@ -115,7 +115,10 @@ class Function:
         self._inside = False
 
     def share(self, extent: int) -> tuple[Expr, Expr]:
-        """Return from which round up to which one this part of the work goes; not within a loop that is shared."""
+        """Return from which round up to which one this part of the work goes; not within a loop that is shared.
+
+        The first parts have one round more where they cannot have as many; no product exceeds `extent`, in int32.
+        """
         if not self.shares:
             return 0, extent
         assert not self._inside, "a part of a part is not the work"
@@ -123,8 +126,9 @@ class Function:
         if self._part is None:
             self._part = self._tir.Var("part", "int32"), self._tir.Var("parts", "int32")
         part, parts = self._part
-        low, high = (self._tir.truncdiv(at * extent, parts) for at in (part, part + 1))
-        return self.let(low), self.let(high)
+        each, more = (self.let(of(const(extent), parts)) for of in (self._tir.truncdiv, self._tir.truncmod))
+        low, high = (self.let(at * each + smallest(at, more)) for at in (part, part + 1))
+        return low, high
 
     @contextmanager
     def between(self, low: Expr, high: Expr) -> Iterator[Expr]:

@@ -55,6 +55,9 @@ class _Search:
         self._calls = len(code.network.calls)
         self._base = timed_library(code, folder / "base")
         self._workloads = self._unknown(code)
+        self._seen: set[str] = set()
+        if self._workloads:
+            self._try_base()
 
     def run(self, trials: int) -> None:
         """Time all trials, then once more those that are worth it, and keep what is best."""
@@ -68,6 +71,14 @@ class _Search:
                 if after < WORTH * before:
                     best[name] = min(best.get(name, (1.0, {})), (after / before, tried[name]), key=lambda b: b[0])
         self._keep({name: schedule for name, (_, schedule) in best.items()})
+
+    def _try_base(self) -> None:
+        """Run the network as it is: where that fails, all trials would."""
+        try:
+            call_seconds([self._base], [self._calls], 1, _LIMIT_S)
+        except ResourceError as error:
+            what = f"code for {self._machine.processor} does not run on this computer ({error.what})"
+            raise InputError(what, "--codegen", "name this processor by processor=…, or leave tune=… away") from None
 
     def _code(self, schedules: Mapping[str, Schedule]) -> Code:
         """Return the network with some workloads scheduled otherwise."""
@@ -93,12 +104,15 @@ class _Search:
         except ResourceError as error:
             print(f"tune: a trial is left out: {error}", file=sys.stderr)
             return {}
+        self._seen |= schedules.keys()
         return {n: (self._workloads[n].seconds(before), self._workloads[n].seconds(after)) for n in schedules}
 
     def _keep(self, chosen: Mapping[str, Schedule]) -> None:
-        """Write the schedule of every workload: a chosen one if it is faster once more, else the one that it has."""
+        """Write the schedule of each workload that was timed: a chosen one if faster once more, else what it has."""
         again, kept = self._timed(chosen, "chosen"), 0
         for name, workload in self._workloads.items():
+            if name not in (again if name in chosen else self._seen):
+                continue
             before, after = again.get(name, (1.0, 1.0))
             better = after < WORTH * before
             kept += better

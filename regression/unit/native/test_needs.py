@@ -23,7 +23,7 @@ OTHER_NAMES = {
     **{f"avx512{name}": f"avx512_{name}" for name in ("vnni", "bf16", "fp16", "vbmi2", "bitalg", "vpopcntdq")},
 }  # fmt: skip
 """What Linux calls features that LLVM calls otherwise."""
-NEWEST = ("sapphirerapids", "bdver4")
+NEWEST = ("sapphirerapids", "bdver4", "znver3")
 """Processors that need between them all features of the table."""
 
 
@@ -39,6 +39,9 @@ def test_newer_processors_need_more() -> None:
 
 def test_features_of_ones_own_are_needed_too() -> None:
     assert [need.name for need in needs("x86-64", "+sse4.1")] == ["sse3", "ssse3", "sse4.1"]
+    assert "sse4a" in {need.name for need in needs("bdver4")}
+    aarch64 = machine_of(load_chip("aarch64"), features="+neon,+sve,+sve2")
+    assert {need.name for need in needs_of(aarch64)} >= {"sve", "sve2"}
     riscv = machine_of(load_chip("riscv64"), features="+m,+a,+f,+d,+c,+v")
     assert [need.name for need in needs_of(riscv)] == ["v"]
     assert needs_of(machine_of(load_chip("c"))) == []

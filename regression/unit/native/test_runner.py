@@ -207,9 +207,10 @@ WRONG = {
     "net.so photo.png --softmax maybe": "--softmax: 'maybe' is none of auto, yes, no",
     "net.so photo.png --output out.txt": "--output: does not end in .npz",
     "net.so photo.png --output no/out.npz": "no/out.npz: cannot be written",
-    "net.so photo.png --threads 2": "net.so: is no library of a network for this processor "
+    "old.so photo.png --threads 2": "old.so: is no library of a network for this processor "
     "(it has no sd_create_threads",
-    "net.so photo.png --threads 0": "--threads: '0' is not a whole number from 1",
+    "net.so photo.png --threads 0": "--threads: '0' is not a whole number from 1 to 1024",
+    "net.so photo.png --threads=1025": "--threads: '1025' is not a whole number from 1 to 1024",
     "net.so none.png": "none.png: no such file",
     "net.so .": ".: is a directory",
     "net.so text.txt": "text.txt: not an image (unknown image type)",
@@ -250,6 +251,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library(made / "new.so", port, MISSING='"avx512vnni"')
     library(made / "illegal.so", port, ENDED="raise(SIGILL)")
     library(made / "bare.so", port, sd_tensors="tables")
+    library(made / "old.so", port, sd_create_threads="sd_create_team")
     return made
 
 

@@ -1,6 +1,7 @@
 """Schedules: whichever is taken, tensors have the same bytes; what is kept of a search, and who reads it."""
 
-from dataclasses import replace
+import tomllib
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from targets import lowering
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
 from stepdown.errors import InputError, ResourceError
-from stepdown.native import tuning
+from stepdown.native import schedules, tuning
 from stepdown.native.code import Code
+from stepdown.native.dots import dot_of
+from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Choice, Kernel
 from stepdown.native.kernels.conv import Mac
+from stepdown.native.kernels.image import Image
+from stepdown.native.kernels.mac import MacCode
 from stepdown.native.kernels.tile_sizes import WITHOUT
 from stepdown.native.machine import Machine, machine_of
 from stepdown.native.passes.codegen import Codegen
@@ -27,8 +32,6 @@ from stepdown.native.schedules import Cache, Schedule, shipped
 MACHINES = machines()
 MACHINE = list(MACHINES.values())[-1]
 SMALL = [Window(20, [3, 3], [1, 1], [1, 1, 1, 1], [1, 1])]
-NUMBERS = [{"rows", "columns", "positions", "vectors"}, {"positions", "vectors"}, {"results"}]
-"""The numbers of a schedule: of sums, of convolutions of each channel by itself, of sizes of tiles."""
 
 
 @pytest.fixture
@@ -76,11 +79,41 @@ def test_sizes_of_tiles_of_reals() -> None:
         assert taken and (taken.taken == schedule or (schedule == {"results": WITHOUT} and "rows" in taken.taken))
 
 
-def test_every_row_of_the_table_is_a_choice_of_its_kernel() -> None:
-    for processor in ("x86-64", "x86-64-v3", "cascadelake", "cooperlake"):
-        for workload, schedule in shipped(processor).items():  # type: ignore[attr-defined]
-            assert set(schedule) in NUMBERS, workload
-            assert all(type(n) is int and n > 0 for n in schedule.values()), workload
+@pytest.mark.parametrize("processor", tomllib.loads(schedules._TABLE.read_text()))
+def test_every_row_of_the_table_is_a_choice_of_its_kernel(processor: str) -> None:
+    machine, rows = machine_of(load_chip("x86_64"), processor), shipped(processor)
+    for workload, schedule in rows.items():  # type: ignore[attr-defined]
+        kind, dot, _, *numbers, _, limit = workload.split()
+        sizes = [tuple(map(int, n.split("x"))) if "x" in n else int(n) for n in numbers]
+        assert (kind, dot, limit) == ("sums", "Pairs", str(machine.scratch_bytes)), "kernels of other kinds: build them"
+        image, known = Image(*sizes), dot_of(machine)
+        band = Band(image, known.operand, lambda x: x, 0, 4 * known.lanes)
+        code = MacCode(image, known, band, machine)
+        assert code.workload == workload
+        assert asdict(code.block) == schedule
+        by_rule = MacCode(image, known, band, replace(machine, schedules={})).choice
+        assert schedule in (by_rule.taken, *by_rule.others)
+
+
+@pytest.mark.parametrize(
+    "schedule", [{"rows": 1}, {"results": 4}, {"rows": 9999, "columns": 9999, "positions": 999, "vectors": 4}]
+)
+def test_what_is_no_choice_is_not_taken(schedule, small) -> None:
+    program = lowered(network([*SMALL, Window(12, [3, 3], [1, 1], [1, 1, 1, 1], [1, 1], group=12)], [5, 6]), "INT8")
+    for choice in choices(program, MACHINE):
+        known = replace(MACHINE, schedules={choice.workload: schedule})
+        assert choice in choices(program, known)
+    larger = {name: 64 * n for name, n in choice.taken.items()}
+    assert choice in choices(program, replace(MACHINE, schedules={choice.workload: larger}))
+
+
+def test_workloads_of_reals_say_of_which_kind() -> None:
+    names = []
+    for mode in ("F32", "F16", "BF16"):
+        program = minimal.network([(64, 64)], (16, 16), [1] * 4)
+        lowering(mode, "x86_64").run(program)
+        names += [choices(program, each)[0].workload for each in (MACHINE, replace(MACHINE, scratch_bytes=1 << 17))]
+    assert len(set(names)) == 6
 
 
 # --- the cache
@@ -128,9 +161,11 @@ class Times:
         monkeypatch.setattr(tuning, "call_seconds", self.seconds)
 
     def seconds(self, folders: list[Path], calls: list[int], rounds: int, limit_s: float) -> list[list[float]]:
-        after = self._after.get(folders[1].name, 1.0)
+        after = self._after.get(folders[-1].name, 1.0)
         if after < 0:
             raise ResourceError("timed code ended with -4")
+        if len(folders) == 1:
+            return [[1.0] * calls[0]]
         return [[1.0] * calls[0], [after] * calls[1]]
 
 
@@ -159,6 +194,22 @@ def test_a_trial_that_fails_is_left_out(small, tmp_path, monkeypatch, capsys) ->
     choice, found = kept(small, cache)
     assert found == choice.others[1]
     assert "a trial is left out: " in capsys.readouterr().err
+
+
+def test_what_is_not_timed_is_not_kept(small, tmp_path, monkeypatch) -> None:
+    Times(monkeypatch, {"trial0": -1, "trial1": -1})
+    tuning.tune(small, MACHINE, 2, cache := Cache(MACHINE, tmp_path))
+    assert kept(small, cache)[1] is None
+    Times(monkeypatch, {"trial0": 0.5, "chosen": -1})
+    tuning.tune(small, MACHINE, 2, cache)
+    assert kept(small, cache)[1] is None
+
+
+def test_code_that_does_not_run_here_is_an_error(small, tmp_path, monkeypatch) -> None:
+    Times(monkeypatch, {"base": -1})
+    with pytest.raises(InputError, match=f"code for {MACHINE.processor} does not run on this computer"):
+        tuning.tune(small, MACHINE, 2, cache := Cache(MACHINE, tmp_path))
+    assert kept(small, cache)[1] is None
 
 
 def test_what_is_known_is_not_searched_again(small, tmp_path, monkeypatch, capsys) -> None:
@@ -200,6 +251,12 @@ def test_a_search_of_the_pass(small, tmp_path, monkeypatch, capsys) -> None:
     generated(small, tmp_path / "net.so", tune=1)
     assert len(list((tmp_path / "stepdown" / "native").iterdir())) == 1
     assert "tune: 1 workloads, trial 1 of 1" in capsys.readouterr().err
+
+
+def test_what_is_for_cpus_is_refused_for_an_npu(small, tmp_path) -> None:
+    made = Codegen(str(tmp_path / "net.bmodel"), "bm1684x", processor="znver3", level=2, tune=1)
+    with pytest.raises(InputError, match="processor=…, level=…, tune=…: for CPUs only, and chip bm1684x is an NPU"):
+        made.run(small)
 
 
 @pytest.mark.parametrize(("tune", "level"), [(-1, 3), (1, 2)])

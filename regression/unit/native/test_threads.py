@@ -1,5 +1,6 @@
 """Networks on several threads: the same bytes as on one, in every run; and the team of threads by itself."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -13,7 +14,9 @@ from npu.test_networks import inputs, mnist, resnet8
 
 from stepdown.errors import ResourceError
 from stepdown.native import steps
+from stepdown.native.build import write_object
 from stepdown.native.library import RUNTIME
+from stepdown.native.tir import Function
 from stepdown.runtimes.native import NativeRunner
 from stepdown.runtimes.runner import RunnerOptions, Tensors
 
@@ -84,6 +87,25 @@ def sanitised(program: Path) -> subprocess.CompletedProcess[str]:
     if UNEXPECTED in ended.stderr or ended.stderr.startswith("setarch:"):
         pytest.skip(f"{UNEXPECTED}, with setarch -R too: {ended.stderr.strip()[-200:]}")
     return ended
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.parametrize(
+    ("extent", "parts"), [(1_550_000, 1500), (1_550_000, 3), (2**31 - 1, 1024), (7, 3), (2, 5), (1, 1)]
+)
+def test_parts_are_the_whole_and_alike(extent, parts, tmp_path: Path) -> None:
+    f = Function("bounds", shares=True)
+    made = f.argument("made", "int32", 2)
+    for at, bound in enumerate(f.share(extent)):
+        f.store(made, at, bound)
+    write_object({"bounds": f.finish()}, list(MACHINES.values())[-1], tmp_path / "bounds.o")
+    subprocess.run(["gcc", "-shared", "-o", tmp_path / "bounds.so", tmp_path / "bounds.o"], check=True)
+    bounds, own = ctypes.CDLL(str(tmp_path / "bounds.so")).bounds, np.zeros((parts, 2), np.int32)
+    for part in range(parts):
+        bounds(own[part].ctypes.data_as(ctypes.c_void_p), part, parts)
+    assert (own[0, 0], own[-1, 1]) == (0, extent)
+    assert np.array_equal(own[1:, 0], own[:-1, 1])
+    assert np.ptp(own[:, 1] - own[:, 0]) <= 1
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")

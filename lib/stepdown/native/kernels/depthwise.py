@@ -43,28 +43,30 @@ class DepthwiseCode(OverWindows, Mac):
         self.lines = Lines(self.geometry, dtype, zero_point, self._changed, self._lanes)
         most = _SUMS * self.machine.registers // 16 // self.geometry.together
         self._ranked = sorted(range(1, most + 1), key=self._cost)
-        known = self.machine.schedules.get(self._workload) or {}
-        self.positions = known.get("positions", self._ranked[0])
-        self._vectors = known.get("vectors", self._fitting)
+        by_rule, known = (self._ranked[0], self._fitting), self.machine.schedules.get(self._workload)
+        found = (cut for cut in self._others(*by_rule) if known == {"positions": cut[0], "vectors": cut[1]})
+        self.positions, self._vectors = next(found, by_rule)
         """Positions whose sums are in registers, and vectors of channels that are copied, at a time."""
 
     @property
     def _workload(self) -> str:
         """All on which the best schedule depends, as text."""
-        return f"depthwise {self.lines.dtype}x{self._lanes} {self.over.text} in {self.machine.scratch_bytes}"
+        kind = f"{self.dot.text} {self.lines.dtype}x{self._lanes}"
+        return f"depthwise {kind} {self.over.text} in {self.machine.scratch_bytes}"
 
     def choice(self) -> Choice:
         """Return other numbers of positions, and in turn with them other numbers of channels."""
+        taken = self.positions, self._vectors
+        others = [cut for cut in self._others(self._ranked[0], self._fitting) if cut != taken]
+        made = [{"positions": p, "vectors": v} for p, v in (taken, *others)]
+        return Choice(self._workload, made[0], tuple(made[1:]))
+
+    def _others(self, positions: int, vectors: int) -> list[tuple[int, int]]:
+        """Return all cuts that are worth a trial beside the rule's, and that one."""
         whole = -(-self.over.channels // self._lanes)
-        sizes = dict.fromkeys(max(1, min(whole, round(self._vectors * share))) for share in SHARES)
-        found = [
-            pair
-            for two in zip_longest(((p, self._vectors) for p in self._ranked), ((self.positions, v) for v in sizes))
-            for pair in two
-            if pair and pair != (self.positions, self._vectors)
-        ]
-        others = [{"positions": p, "vectors": v} for p, v in found]
-        return Choice(self._workload, {"positions": self.positions, "vectors": self._vectors}, tuple(others))
+        sizes = dict.fromkeys(max(1, min(whole, round(vectors * share))) for share in SHARES)
+        turns = zip_longest(((p, vectors) for p in self._ranked), ((positions, v) for v in sizes))
+        return list(dict.fromkeys(cut for two in turns for cut in two if cut))
 
     def _cost(self, positions: int) -> float:
         """Return what a row of results costs: positions, and what is loaded for some of them together."""

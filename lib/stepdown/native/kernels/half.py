@@ -33,6 +33,11 @@ class HalfDot(Plain):
     operand: str = "float32"
     half: Half = _F16
 
+    @property
+    def text(self) -> str:
+        """What it is, with what its weights are stored as and made."""
+        return f"{super().text} {self.half.kind} {self.sums}"
+
     def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
         """Return where the weights are in the wide type: they are made wide once for all positions."""
         wide = f.local(self.sums, self.lanes)

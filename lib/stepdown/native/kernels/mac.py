@@ -66,20 +66,25 @@ class MacCode:
     @property
     def workload(self) -> str:
         """All on which the best block depends, as text."""
-        return f"sums {type(self.dot).__name__} {self.dot.operand}x{self.dot.lanes} {self.image.text} in {self._limit}"
+        return f"sums {self.dot.text} {self.image.text} in {self._limit}"
 
     @cached_property
     def block(self) -> Block:
-        """How the work is cut: as was found by measuring, else as the rule of cost says."""
-        known = self._schedules.get(self.workload)
-        return Block(**known) if known else self._ranked[0]
+        """How the work is cut: as was found by measuring, if that is a choice, else as the rule of cost says."""
+        known, by_rule = self._schedules.get(self.workload), self._ranked[0]
+        return next((block for block in self._others if known == asdict(block)), by_rule)
 
     @property
     def choice(self) -> Choice:
         """The block, and others: of other shapes, and in turn with them those that copy less or more at a time."""
-        shapes, sizes = self._ranked, [self._cut(self._ranked[0], part) for part in SHARES]
-        others = [block for pair in zip_longest(shapes, sizes) for block in pair if block and block != self.block]
+        others = [block for block in self._others if block != self.block]
         return Choice(self.workload, asdict(self.block), tuple(asdict(block) for block in dict.fromkeys(others)))
+
+    @property
+    def _others(self) -> list[Block]:
+        """All blocks that are worth a trial, the rule's among them."""
+        shapes, sizes = self._ranked, [self._cut(self._ranked[0], part) for part in SHARES]
+        return [block for pair in zip_longest(shapes, sizes) for block in pair if block]
 
     @cached_property
     def _ranked(self) -> list[Block]:

@@ -58,7 +58,7 @@ class WinogradCode(OverWindows, Mac):
         if by_rule.cost() > _GAIN * direct:
             raise self.refuse("takes longer by tiles")
         costs = {each.filter.results: each.cost() for each in found}
-        text = f"tiles {self.dot.operand}x{lanes} {image.text}"
+        text = f"tiles {self.dot.text} {image.text} in {self.machine.scratch_bytes}"
         self.sizes = TileSizes(text, {**costs, WITHOUT: direct}, by_rule.filter.results)
         if (taken := self.sizes.taken(self.machine.schedules)) == WITHOUT:
             raise self.refuse("was found to be as fast without tiles")

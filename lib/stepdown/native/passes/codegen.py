@@ -2,7 +2,7 @@
 
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +15,9 @@ from stepdown.transforms.base import Pass
 if TYPE_CHECKING:
     from stepdown.native.code import Code
     from stepdown.native.machine import Machine
+
+
+_OF_ALL_CHIPS = ("model_file", "chip")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Codegen(Pass):
         """Write the file; the program stays as it is.
 
         Raises:
-            InputError: the module is not lowered, or the file cannot be written.
+            InputError: the module is not lowered, the file cannot be written, or an NPU is given what is for CPUs.
             UnsupportedModel: ops have no code for the chip; names them all.
             ResourceError: the network does not fit the chip, or a compiler fails.
         """
@@ -53,9 +56,16 @@ class Codegen(Pass):
         if chip.kind == "npu":
             from stepdown.npu.passes.codegen import Codegen as NpuCodegen
 
+            self._refuse_options(chip)
             NpuCodegen(self.model_file, self.chip).run(program)
         else:
             self._for_cpu(program, chip)
+
+    def _refuse_options(self, chip: Chip) -> None:
+        given = [f.name for f in fields(self) if f.name not in _OF_ALL_CHIPS and getattr(self, f.name) != f.default]
+        if given:
+            what = f"{', '.join(f'{name}=…' for name in given)}: for CPUs only, and chip {chip.name} is an NPU"
+            raise InputError(what, "--codegen", "leave it away" if len(given) == 1 else "leave them away")
 
     def _for_cpu(self, program: Program, chip: Chip) -> None:
         path = Path(self.model_file)

@@ -30,6 +30,8 @@ examples:
   run_model mobilenet_v2_int8.so cat.png --repeat 100 --json
 )";
 
+const int kMost = 1000000000, kMostThreads = 1024;
+
 // Without a placeholder a flag takes no value.
 struct Flag {
     const char *name, *placeholder, *help;
@@ -52,10 +54,11 @@ std::vector<double> numbers(const std::string &text, const std::string &flag) {
     return made;
 }
 
-int count_of(const std::string &text, const std::string &flag, int least) {
+int count_of(const std::string &text, const std::string &flag, int least, int most = kMost) {
     const double value = number(text, flag);
-    if (!(value >= least && value <= 1e9) || value != static_cast<int>(value)) {
-        throw input_error("'" + text + "' is not a whole number from " + std::to_string(least), flag);
+    if (!(value >= least && value <= most) || value != static_cast<int>(value)) {
+        const std::string to = most < kMost ? " to " + std::to_string(most) : "";
+        throw input_error("'" + text + "' is not a whole number from " + std::to_string(least) + to, flag);
     }
     return static_cast<int>(value);
 }
@@ -127,7 +130,7 @@ const std::vector<Flag> &flags() {
         {"--top", "N", "the number of classes to print (default 5)",
          [](Options &o, T v) { o.top = count_of(v, "--top", 1); }},
         {"--threads", "N", "the threads to run on (default 1)",
-         [](Options &o, T v) { o.threads = count_of(v, "--threads", 1); }},
+         [](Options &o, T v) { o.threads = count_of(v, "--threads", 1, kMostThreads); }},
         {"--repeat", "N", "run N times more and print the median time and the 90th percentile",
          [](Options &o, T v) { o.repeat = count_of(v, "--repeat", 1); }},
         {"--warmup", "N", "with --repeat, the runs before those that are timed (default 10)",
