@@ -127,8 +127,7 @@ class Function:
             self._part = self._tir.Var("part", "int32"), self._tir.Var("parts", "int32")
         part, parts = self._part
         each, more = (self.let(of(const(extent), parts)) for of in (self._tir.truncdiv, self._tir.truncmod))
-        low, high = (self.let(at * each + smallest(at, more)) for at in (part, part + 1))
-        return low, high
+        return self.let(part * each + smallest(part, more)), self.let((part + 1) * each + smallest(part + 1, more))
 
     @contextmanager
     def between(self, low: Expr, high: Expr) -> Iterator[Expr]:
