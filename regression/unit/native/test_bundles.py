@@ -11,7 +11,7 @@ import pytest
 from native.compiled import PORTABLE
 from native.identity import Network, compared, network
 from native.identity_networks import random_inputs
-from native.identity_rows import EXAMPLES, ROWS, Reference, metadata, run_row
+from native.identity_rows import EXAMPLES, ROWS, NotEmulated, Reference, metadata, run_row
 from npu.test_networks import QUANTISED, calibrate, inputs, mnist, quantised
 from targets import lowering
 
@@ -142,7 +142,11 @@ def test_programs_give_the_bytes_of_the_reference(row, small, tmp_path: Path) ->
         pytest.skip(lacking)
     column = network("kws", tmp_path)
     given = random_inputs(column.module, 2)
-    (cell,) = compared(column, Reference().runs(column.module, given), [run_row(row, column.module, given)])
+    try:
+        made = list(run_row(row, column.module, given))
+    except NotEmulated as error:
+        pytest.skip(str(error)[:200])
+    (cell,) = compared(column, Reference().runs(column.module, given), [made])
     assert (cell.differing, cell.first) == (0, "")
     assert cell.tensors > 8
 
