@@ -2,7 +2,9 @@
 
 import gc
 import os
+import zlib
 
+import numpy as np
 import pytest
 from checkout import environment
 from hypothesis import settings
@@ -32,3 +34,12 @@ def pytest_collection_finish() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our switch."""
     parser.addoption("--update-cases", action="store_true", help="rewrite expout and exit of cases that fail")
+
+
+@pytest.fixture(autouse=True)
+def numbers_of_its_own(request: pytest.FixtureRequest) -> None:
+    """Restart the generators of a test's module by its name: what it draws does not depend on the tests before it."""
+    for value in vars(request.module).values():
+        if isinstance(value, np.random.Generator):
+            seed = zlib.crc32(request.node.nodeid.encode())
+            value.bit_generator.state = np.random.default_rng(seed).bit_generator.state

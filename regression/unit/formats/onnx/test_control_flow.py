@@ -60,7 +60,7 @@ def check(proto: onnx.ModelProto) -> MlirRunner:
     outside = [n for n, inside in names.items() if not inside and n != "x"]
     assert outside and len(set(seen)) == len(seen)
     for name in outside:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-6, atol=1e-6, err_msg=name)
     return runner
 
 

@@ -47,13 +47,13 @@ def rewritten(content: bytes, change: Any) -> bytes:
 def test_half_precision_weights_behind_dequantize() -> None:
     stored = Tensor("h", (4, 6), "float16", array=weights(4, 6))
     ours, theirs = both(product(stored, Op("DEQUANTIZE", ["h"], ["w"], version=3)))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_quantised_weights_behind_dequantize() -> None:
     stored = Tensor("q", (4, 6), "int8", 0.03, 5, array=rng.integers(-128, 128, (4, 6)))
     ours, theirs = both(product(stored, Op("DEQUANTIZE", ["q"], ["w"], version=2)))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_four_bit_constants_are_unpacked() -> None:
@@ -114,7 +114,7 @@ def test_wrong_declared_shapes_are_not_believed() -> None:
 
     ours, theirs = both(rewritten(content, lie))
     assert ours.shape == (2, 4)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_repeated_and_empty_names_are_told_apart() -> None:
