@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -187,14 +187,17 @@ def sample(shape: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(made.transpose(0, 2, 3, 1)) if last else made
 
 
-def quantised(model: Path, target: Path) -> None:
-    """Write a model as onnxruntime's own tools quantise it, calibrated on one input."""
+def quantised(model: Path, target: Path, samples: Iterable[dict[str, np.ndarray]] = ()) -> None:
+    """Write a model as onnxruntime's own tools quantise it: u8 activations, i8 weights a channel.
+
+    Its ranges are those of the samples, or of one random input, by MinMax.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Once(CalibrationDataReader):
+    class Samples(CalibrationDataReader):
         def __init__(self) -> None:
-            self._left = iter([given_of(model)])
+            self._left = iter(samples or [given_of(model)])
 
         def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
             return next(self._left, None)
@@ -202,7 +205,7 @@ def quantised(model: Path, target: Path) -> None:
     prepared = target.with_suffix(".prepared")
     quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
     quantize_static(
-        str(prepared), str(target), Once(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
+        str(prepared), str(target), Samples(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8, per_channel=True,
     )  # fmt: skip
     prepared.unlink()

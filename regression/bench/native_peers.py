@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from native_networks import LeftOut, Networks, given_of, processor, sample
 
+from stepdown.native.relax import RelaxModel
 from stepdown.runtimes.native import NativeRunner
 from stepdown.runtimes.runner import RunnerOptions
 
@@ -164,12 +165,7 @@ def tvm(networks: Networks, name: str, mode: str, threads: int) -> Engine:
 
 def _compile(model: Path, target: Path) -> None:
     """Let TVM compile an ONNX file by its default pipeline."""
-    import tvm as engine
-    from tvm.relax.frontend.onnx import from_onnx
-
-    module = from_onnx(onnx.load(model), keep_params_in_input=False)
-    made = engine.compile(module, engine.target.Target({"kind": "llvm", "mcpu": processor()}))
-    made.export_library(str(target))
+    RelaxModel(onnx.load(model), model, processor()).write_library(target)
 
 
 PEERS = {"onnxruntime": onnxruntime, "LiteRT": litert, "OpenVINO": openvino, "ncnn": ncnn, "TVM's default": tvm}

@@ -65,6 +65,7 @@ class Code:
         self.functions: dict[str, Any] = {}
         self._known: dict[int, list[tuple[str, Any]]] = {}
         self._units: list[int] = []
+        self._constant_bytes: list[int] = []
         self._called = [self._kernel(call) for call in self.network.calls]
         self._main = {self.entry: self._run() if bundle else self._run_step()}
 
@@ -103,7 +104,7 @@ class Code:
         """What the threads of a library do one after the other."""
         if self._each_apart:
             return [Step((number,), units) for number, units in enumerate(self._units)]
-        return steps_of(self.network.calls, self._units)
+        return steps_of(self.network.calls, self._units, self._constant_bytes)
 
     def _steps(self) -> dict[Place, tuple[int, int]]:
         """Return the first and the last step of every place: inputs are there before all, outputs after all."""
@@ -145,8 +146,10 @@ class Code:
 
     def _kernel(self, call: Call) -> tuple[str, list[int]]:
         """Return the name of a call's function and the offsets of its constants."""
-        written = call.kernel.function("kernel")
+        arrays = call.kernel.constants()
+        written = call.kernel.function("kernel", arrays)
         self._units.append(written.units)
+        self._constant_bytes.append(sum(array.nbytes for array in arrays.values()))
         draft = written.finish()
         same = self._known.setdefault(structural_hash(draft), [])
         name = next((name for name, known in same if same_code(known, draft)), "")
@@ -154,7 +157,7 @@ class Code:
             name = f"{self.name}_{len(self.functions)}_{type(call.kernel).__name__.lower()}"
             same.append((name, draft))
             self.functions[name] = draft.with_attr("global_symbol", name)
-        return name, [self._constant(array) for array in call.kernel.constants().values()]
+        return name, [self._constant(array) for array in arrays.values()]
 
     def _constant(self, array: np.ndarray) -> int:
         """Return the offset of a constant; equal ones are stored once."""

@@ -111,16 +111,11 @@ class Pairs(_Vectors):
 
 
 @dataclass(frozen=True)
-class QuadsU8(_Vectors):
-    """Four products of an unsigned and a signed byte a lane: vpdpbusd, which does not saturate."""
+class _Quads(_Vectors):
+    """Four products of bytes a lane."""
 
     group: int = 4
-    operand: str = "uint8"
     centred: bool = False
-
-    def offset(self, stored: str) -> int:
-        """Return 128 for signed integers."""
-        return 128 if stored == "i8" else 0
 
     def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
         """Return the packed weights."""
@@ -130,6 +125,17 @@ class QuadsU8(_Vectors):
         """Return four operands in all lanes."""
         four = bits("int32", buffer[span(index, 4)])
         return f.let(bits(f"int8x{4 * self.lanes}", repeat(four, self.lanes)))
+
+
+@dataclass(frozen=True)
+class QuadsU8(_Quads):
+    """Four products of an unsigned and a signed byte a lane: vpdpbusd, which does not saturate."""
+
+    operand: str = "uint8"
+
+    def offset(self, stored: str) -> int:
+        """Return 128 for signed integers."""
+        return 128 if stored == "i8" else 0
 
     def sum(self, total: Expr, operands: Expr, weights: Expr) -> Expr:
         """Return the sums with the four products added."""
@@ -138,25 +144,14 @@ class QuadsU8(_Vectors):
 
 
 @dataclass(frozen=True)
-class QuadsS8(_Vectors):
+class QuadsS8(_Quads):
     """Four products of signed bytes a lane: sdot."""
 
-    group: int = 4
     operand: str = "int8"
-    centred: bool = False
 
     def offset(self, stored: str) -> int:
         """Return -128 for unsigned integers."""
         return -128 if stored == "u8" else 0
-
-    def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
-        """Return the packed weights."""
-        return f.let(buffer[span(index, 4 * self.lanes)])
-
-    def operands(self, f: Function, buffer: Any, index: Expr) -> Expr:
-        """Return four operands in all lanes."""
-        four = bits("int32", buffer[span(index, 4)])
-        return f.let(bits(f"int8x{4 * self.lanes}", repeat(four, self.lanes)))
 
     def sum(self, total: Expr, operands: Expr, weights: Expr) -> Expr:
         """Return the sums with the four products added."""

@@ -7,8 +7,6 @@ the one before it is done; calls that are too small for that stand together in a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from stepdown.native.network import Call
 from stepdown.native.tir import Expr, Function
 
@@ -30,11 +28,11 @@ class Step:
     grains: int = 1
 
 
-def steps_of(calls: Sequence[Call], units: Sequence[int]) -> list[Step]:
-    """Return the steps, given into how many parts the work of each call can be divided."""
+def steps_of(calls: Sequence[Call], units: Sequence[int], constant_bytes: Sequence[int]) -> list[Step]:
+    """Return the steps, given into how many parts the work of each call can be divided, and what its constants take."""
     made: list[Step] = []
-    for number, (call, count) in enumerate(zip(calls, units, strict=True)):
-        time_us = cost_us(call)
+    for number, (call, count, held) in enumerate(zip(calls, units, constant_bytes, strict=True)):
+        time_us = cost_us(call, held)
         if count > 1 and time_us >= _LEAST_US:
             made.append(Step((number,), count, max(1, min(_MOST_GRAINS, round(time_us / _GRAIN_US)))))
         elif made and made[-1].units == 1:
@@ -44,10 +42,9 @@ def steps_of(calls: Sequence[Call], units: Sequence[int]) -> list[Step]:
     return made
 
 
-def cost_us(call: Call) -> float:
+def cost_us(call: Call, constant_bytes: int) -> float:
     """Return about how long a call takes: what it multiplies, and what it reads and writes."""
-    constants = sum(np.asarray(array).nbytes for array in call.kernel.constants().values())
-    moved = sum(place.bytes for place in (*call.inputs, *call.results)) + constants
+    moved = sum(place.bytes for place in (*call.inputs, *call.results)) + constant_bytes
     return call.macs / _MACS_A_US + moved / _BYTES_A_US
 
 

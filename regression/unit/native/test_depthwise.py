@@ -3,19 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from native.compiled import FLOAT_BOUND, compiled, differing, machines, small
+from native.graphs import program_of
 from native.test_networks import lowered
 from npu.test_networks import inputs
 from onnx import helper, numpy_helper
 from targets import lowering
 
 from stepdown.dialects.program import Program
-from stepdown.formats.onnx.importer import import_model
 from stepdown.native.kernels.image import strips
 from stepdown.runtimes.mlir import MlirRunner
-from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINE = machines().get("cascadelake", machines().get("x86-64-v3", machines()["c"]))
 WINDOWS = [  # kernel, strides, pads, dilations
@@ -44,11 +42,7 @@ def network(channels: int) -> Program:
         nodes.append(node)
     results = [helper.make_tensor_value_info(f"y{i}", 1, None) for i in range(len(WINDOWS))]
     given = helper.make_tensor_value_info("x", 1, [1, channels, 9, 13])
-    graph = helper.make_graph(nodes, "depthwise", [given], results, held)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    program = import_model(onnx.shape_inference.infer_shapes(model), "depthwise")
-    Canonicalize().run(program)
-    return program
+    return program_of("depthwise", nodes, [given], results, held)
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(27, "INT8"), (21, "INT8 asymmetric")])

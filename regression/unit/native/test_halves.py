@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from native.compiled import bytes_apart, compiled, differing, machines, small
+from native.graphs import program_of
 from native.test_windows import FLAT, PLANE, network
 from npu.test_networks import inputs, mnist
 from onnx import helper, numpy_helper
@@ -17,7 +17,6 @@ from targets import lowering
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
 from stepdown.errors import InputError
-from stepdown.formats.onnx.importer import import_model
 from stepdown.native.build import assembly, c_source, write_object
 from stepdown.native.code import Code
 from stepdown.native.halves import HALVES, Half, half_of, stored, widened
@@ -31,7 +30,6 @@ from stepdown.npu.weights import held_weight
 from stepdown.numerics.floats import ROUND, from_bf16_bits
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.native import NativeRunner
-from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINES = machines()
 """Sums in float64, with the bytes of the reference."""
@@ -230,11 +228,8 @@ def functions() -> Program:
     ]  # fmt: skip
     nodes = [helper.make_node(op, ins, [f"y{i}"], name=f"n{i}", **more) for i, (op, ins, more) in enumerate(rows)]
     results = [helper.make_tensor_value_info(f"y{i}", 1, None) for i, _ in enumerate(rows)]
-    graph = helper.make_graph(nodes, "f", [helper.make_tensor_value_info("x", 1, [2, 3, 21])], results, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    program = import_model(onnx.shape_inference.infer_shapes(model), "functions")
-    Canonicalize().run(program)
-    return program
+    given = helper.make_tensor_value_info("x", 1, [2, 3, 21])
+    return program_of("functions", nodes, [given], results, weights, opset=20)
 
 
 @pytest.mark.parametrize("mode", ["F16", "BF16"])

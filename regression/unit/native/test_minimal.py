@@ -4,22 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from native.compiled import differing, machines
+from native.graphs import program_of
 from native.test_networks import lowered
 from npu.test_networks import inputs
 from onnx import helper, numpy_helper
 
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
-from stepdown.formats.onnx.importer import import_model
 from stepdown.native.build import assembly
 from stepdown.native.code import Code
 from stepdown.native.kernels.minimal import Minimal
 from stepdown.native.kernels.minimal_forms import FORMS, FOUR, Form
 from stepdown.native.machine import Machine, machine_of
-from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINES = machines()
 RNG = np.random.default_rng(9)
@@ -40,11 +38,7 @@ def network(shapes: list[tuple[int, int]], size: tuple[int, int], pads: list[int
         nodes.append(helper.make_node("Relu", [f"y{i}"], [f"r{i}"], name=f"r{i}"))
         source = f"r{i}"
     given = helper.make_tensor_value_info("x", 1, [2, shapes[0][0], *size])
-    graph = helper.make_graph(nodes, "net", [given], [helper.make_tensor_value_info(source, 1, None)], held)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    program = import_model(onnx.shape_inference.infer_shapes(model), "net")
-    Canonicalize().run(program)
-    return program
+    return program_of("net", nodes, [given], [helper.make_tensor_value_info(source, 1, None)], held)
 
 
 def forms(program: Program, machine: Machine) -> list[Form]:

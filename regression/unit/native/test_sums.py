@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import onnx
 import pytest
 from native.compiled import differing, machines
+from native.graphs import program_of
 from native.test_networks import lowered
 from npu.test_networks import inputs
 from onnx import helper
 
 from stepdown.dialects.program import Program
-from stepdown.formats.onnx.importer import import_model
-from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINES = machines()
 
@@ -28,11 +26,7 @@ def network() -> Program:
     ]
     given = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
     results = [helper.make_tensor_value_info(name, 1, None) for name in ("minus", "spread", "kept")]
-    graph = helper.make_graph(nodes, "sums", given, results)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    program = import_model(onnx.shape_inference.infer_shapes(model), "sums")
-    Canonicalize().run(program)
-    return program
+    return program_of("sums", nodes, given, results)
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from native.compiled import FLOAT_BOUND, compiled, differing, machines, small
+from native.graphs import program_of
 from native.test_networks import lowered
 from npu.test_networks import inputs
 from onnx import helper, numpy_helper
 from targets import lowering
 
 from stepdown.dialects.program import Program
-from stepdown.formats.onnx.importer import import_model
 from stepdown.runtimes.mlir import MlirRunner
-from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINES = machines()
 pytestmark = pytest.mark.apart
@@ -78,11 +76,7 @@ def network(windows: list[Window], size: list[int], batch: int = 2) -> Program:
         nodes.append(helper.make_node(op, ["x"], [op], name=op, **pool))
         results.append(helper.make_tensor_value_info(op, 1, None))
     given = helper.make_tensor_value_info("x", 1, [batch, 12, *size])
-    graph = helper.make_graph(nodes, "windows", [given], results, held)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    program = import_model(onnx.shape_inference.infer_shapes(model), "windows")
-    Canonicalize().run(program)
-    return program
+    return program_of("windows", nodes, [given], results, held)
 
 
 @pytest.mark.parametrize("machine", MACHINES)

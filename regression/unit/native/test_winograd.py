@@ -4,15 +4,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from native.compiled import compiled, machines
+from native.graphs import program_of
 from native.identity_rows import ROWS, run_row
 from onnx import helper, numpy_helper
 from targets import lowering
 
 from stepdown.dialects.program import Program
-from stepdown.formats.onnx.importer import import_model
 from stepdown.native import steps
 from stepdown.native.cook_toom import POINTS, TAPS, Matrix, MinimalFilter
 from stepdown.native.kernels.conv import FloatConvolution, Mac
@@ -24,7 +23,6 @@ from stepdown.numerics.floats import ROUND
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.native import NativeRunner
 from stepdown.runtimes.runner import RunnerOptions
-from stepdown.transforms.canonicalize import Canonicalize
 
 MACHINES = machines()
 RNG = np.random.default_rng(5)
@@ -68,13 +66,8 @@ def convolution(
         helper.make_node("Relu", ["sums"], ["y"]),
     ]
     held = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")]
-    graph = helper.make_graph(
-        nodes, "tiles", [helper.make_tensor_value_info("x", 1, shape)],
-        [helper.make_tensor_value_info("y", 1, None)], held,
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    program = import_model(onnx.shape_inference.infer_shapes(model), "tiles")
-    Canonicalize().run(program)
+    given, made = helper.make_tensor_value_info("x", 1, shape), helper.make_tensor_value_info("y", 1, None)
+    program = program_of("tiles", nodes, [given], [made], held)
     lowering(mode, "x86_64").run(program)
     return program, weights.astype(np.float64), bias.astype(np.float64)
 

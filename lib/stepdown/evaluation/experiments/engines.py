@@ -14,37 +14,17 @@ from stepdown.errors import InputError
 from stepdown.evaluation.experiments.plan import OURS, Row, Subject
 from stepdown.evaluation.network import input_shape, only_input, relaid
 from stepdown.files.npz import NpzMetadata, TensorInfo
-from stepdown.runtimes.runner import RunnerOptions, Tensors, TensorSpec
+from stepdown.runtimes.runner import Runner, RunnerOptions, Tensors, TensorSpec
 
 if TYPE_CHECKING:
     from stepdown.native.machine import Machine
 
 
-class Timed(Protocol):
+class Timed(Runner, Protocol):
     """A runner that can run once more on its last inputs, without a copy or a conversion."""
-
-    @property
-    def preprocessing(self) -> dict[str, dict[str, Any]]:
-        """By input name, how an image becomes that input."""
-
-    @property
-    def metadata(self) -> NpzMetadata:
-        """What its tensors mean."""
-
-    def inputs(self) -> list[TensorSpec]:
-        """The network's inputs."""
-
-    def outputs(self) -> list[TensorSpec]:
-        """The network's outputs."""
-
-    def run(self, tensors: Mapping[str, np.ndarray], wanted: str = "outputs") -> Tensors:
-        """Run once."""
 
     def again(self) -> object:
         """Run once more on the last inputs."""
-
-    def close(self) -> None:
-        """Release the model."""
 
 
 @dataclass(frozen=True)

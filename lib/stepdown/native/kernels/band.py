@@ -55,7 +55,7 @@ class Band:
                 self._spread_row(f, x, (at[0], row), copy, r * columns * image.channels, columns)
                 return
             source, target = (at[0] * image.height + row) * image.width * image.channels, r * columns * image.channels
-            if not image.meets_rows_outside:
+            if not image.leaves(0):
                 self._row(f, x, source, copy, target, columns)
                 return
             f.either(

@@ -111,11 +111,11 @@ class Kernel:
         """
         raise NotImplementedError
 
-    def function(self, name: str) -> Function:
-        """Return the code as a function of pointers: inputs, constants, results, scratch."""
+    def function(self, name: str, constants: Mapping[str, np.ndarray]) -> Function:
+        """Return the code as a function of pointers: inputs, constants (those of `constants`), results, scratch."""
         f = Function(name, self.machine.shares)
         inputs = [f.argument(f"x{i}", t.dtype, t.elements) for i, t in enumerate(self.tensors)]
-        held = {n: f.argument(n, str(a.dtype), a.size) for n, a in self.constants().items()}
+        held = {n: f.argument(n, str(a.dtype), a.size) for n, a in constants.items()}
         results = [f.argument(f"y{i}", t.dtype, t.elements) for i, t in enumerate(self.results)]
         if self.scratch:
             held["scratch"] = f.argument("scratch", *self.scratch)

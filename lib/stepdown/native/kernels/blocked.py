@@ -158,7 +158,7 @@ class BlockedMac(OverWindows, Mac):
                         f.store(copy, target + (left + c) * self.lanes + lane, change(x[place]))
                 fill((left + kept) * self.lanes, line - (left + kept) * self.lanes)
 
-            if image.meets_rows_outside:
+            if image.leaves(0):
                 f.either((row >= 0) & (row < image.height), inside, partial(fill, 0, line))
             else:
                 inside()
@@ -257,11 +257,7 @@ class BlockedConvolution(BlockedMac, IntegerMac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights, the sums to begin with, and the scales of the channels."""
-        channels = self.over.out_channels
-        start = np.zeros(channels, np.int64) if self.bias is None else self.bias.astype(np.int64)
-        if not self.dot.centred:
-            extra = self.input.zero_point + self.dot.offset(self.input.type)
-            start = start - extra * self.filter().reshape(channels, -1).sum(1, dtype=np.int64)
+        start = self.first_sums() if self.dot.centred else self.compensated_sums()
         scales = self.scale.constants(self.vectors * self.lanes)
         return {
             "weights": self.packed(self.filter().astype(np.int8)),
@@ -276,5 +272,5 @@ class FloatBlockedConvolution(BlockedMac, FloatMac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights and the bias."""
-        start = np.zeros(self.over.out_channels) if self.bias is None else self.bias
-        return {"weights": self.packed(self.filter()), "bias": self.by_channel(start.astype(np.float32))}
+        bias = self.by_channel(self.first_sums().astype(np.float32))
+        return {"weights": self.packed(self.filter()), "bias": bias}

@@ -176,9 +176,8 @@ class IntegerBlockedDepthwise(BlockedDepthwise, IntegerMac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return weights, bias and scales, channels filled up to whole blocks."""
-        start = np.zeros(self.over.channels) if self.bias is None else self.bias
-        scales = self.scale.constants(self.blocks * self.lanes)
-        return {"weights": self.packed(np.int16), "bias": self.by_channel(start.astype(np.int32)), **scales}
+        scales, bias = self.scale.constants(self.blocks * self.lanes), self.first_sums().astype(np.int32)
+        return {"weights": self.packed(np.int16), "bias": self.by_channel(bias), **scales}
 
 
 @kernel("Conv")
@@ -187,5 +186,5 @@ class FloatBlockedDepthwise(BlockedDepthwise, FloatMac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return weights and bias, channels filled up to whole blocks."""
-        start = np.zeros(self.over.channels) if self.bias is None else self.bias
-        return {"weights": self.packed(np.float32), "bias": self.by_channel(start.astype(np.float32))}
+        bias = self.first_sums().astype(np.float32)
+        return {"weights": self.packed(np.float32), "bias": self.by_channel(bias)}

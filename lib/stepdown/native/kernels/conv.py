@@ -59,6 +59,19 @@ class Mac(Kernel):
             with f.loop(width, "vector") as lane:
                 f.store(y, run.target + lane, self.finish(sums[run.source + lane], run.channel + lane, constants))
 
+    def first_sums(self) -> np.ndarray:
+        """Return what the sum of each channel begins with: the bias, or zeros."""
+        return np.zeros(self.over.out_channels) if self.bias is None else self.bias
+
+    def unpacked(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return weights as they lie, the sums to begin with and the scales of channels: for loops without blocks."""
+        dtype, scale = self.dot.sums, getattr(self, "scale", None)
+        return {
+            "weights": weights.astype(np.int8 if dtype == "int32" else np.float32).ravel(),
+            "bias": self.first_sums().astype(dtype),
+            **(scale.constants(self.over.out_channels) if scale else {}),
+        }
+
     def prepare(self) -> None:
         """Decide how the work is cut."""
         self.over = self.image().flattened()
@@ -115,14 +128,16 @@ class IntegerMac(Mac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights, the sums to begin with, and the scales of the channels."""
-        channels = self.over.out_channels
-        start = np.zeros(channels, np.int64) if self.bias is None else self.bias.astype(np.int64)
-        if not self.dot.centred:
-            extra = self.input.zero_point + self.dot.offset(self.input.type)
-            start = start - extra * self.filter().reshape(channels, -1).sum(1, dtype=np.int64)
-        scales = {n: self.code.by_channel(v) for n, v in self.scale.constants(channels).items()}
+        scales = {n: self.code.by_channel(v) for n, v in self.scale.constants(self.over.out_channels).items()}
         weights = self.code.weights(self.filter().astype(np.int8))
+        start = self.first_sums() if self.dot.centred else self.compensated_sums()
         return {"weights": weights, "bias": self.code.by_channel(start.astype(np.int32)), **scales}
+
+    def compensated_sums(self) -> np.ndarray:
+        """Return the first sums less what the zero point and the offset of stored operands add to each."""
+        extra = self.input.zero_point + self.dot.offset(self.input.type)
+        sums = self.filter().reshape(self.over.out_channels, -1).sum(1, dtype=np.int64)
+        return np.asarray(self.first_sums().astype(np.int64) - extra * sums)
 
     def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
         """Return the rescaled sum."""
@@ -154,9 +169,8 @@ class FloatMac(Mac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights and the bias."""
-        start = np.zeros(self.over.out_channels) if self.bias is None else self.bias
         weights = self.code.weights(self.filter())
-        return {"weights": weights, "bias": self.code.by_channel(start.astype(np.float32))}
+        return {"weights": weights, "bias": self.code.by_channel(self.first_sums().astype(np.float32))}
 
     def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
         """Return the sum after the fused ReLU."""

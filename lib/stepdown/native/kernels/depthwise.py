@@ -102,8 +102,7 @@ class DepthwiseCode(OverWindows, Mac):
         return np.pad(w, ((0, 0), (0, 0), (0, self.fill), (0, 0))).astype(dtype).ravel()
 
     def _packed_bias(self, dtype: type) -> np.ndarray:
-        start = np.zeros(self.over.channels) if self.bias is None else self.bias
-        return np.pad(start.astype(dtype), (0, self.fill))
+        return np.pad(self.first_sums().astype(dtype), (0, self.fill))
 
     @property
     def fill(self) -> int:

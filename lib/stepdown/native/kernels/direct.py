@@ -4,7 +4,7 @@ A few neighbouring channels are summed at a time, so that an operand is loaded o
 outside of the image is left out of the sum.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
-from stepdown.native.kernels.image import Image, cuts
+from stepdown.native.kernels.image import cuts
 from stepdown.native.kernels.windows import OverRows, OverWindows
 from stepdown.native.tir import Expr, Function, cast
 
@@ -30,20 +30,12 @@ class Direct(Mac):
     def prepare(self) -> None:
         """Note over what the sums go."""
         self.over = self.image().flattened()
-        self._each = self.over.group == self.over.channels == self.over.out_channels > 1
+        self._each = self.over.is_depthwise
         """Whether every channel is convolved by itself: then neighbouring sums have operands of their own."""
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the weights as a sum goes, the sums to begin with, and the scales of the channels."""
-        channels, dtype = self.over.out_channels, self.dot.sums
-        weights = self.filter().transpose((2, 3, 1, 0) if self._each else (0, 2, 3, 1))
-        start = np.zeros(channels) if self.bias is None else self.bias
-        scale = getattr(self, "scale", None)
-        return {
-            "weights": weights.astype(np.int8 if dtype == "int32" else np.float32).ravel(),
-            "bias": start.astype(dtype),
-            **(scale.constants(channels) if scale else {}),
-        }
+        return self.unpacked(self.filter().transpose((2, 3, 1, 0) if self._each else (0, 2, 3, 1)))
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over images, rows, columns, groups and channels."""
@@ -76,9 +68,9 @@ class Direct(Mac):
                         source = f.let(((at[0] * over.height + row) * over.width + column) * over.channels)
                         self._add(f, x, constants["weights"], sums, source, kh * over.kernel[1] + kw, channel, width)
 
-                    _within(f, column, over.width, _leaves(over, 1), products)
+                    over.within(f, column, 1, products)
 
-            _within(f, row, over.height, _leaves(over, 0), columns)
+            over.within(f, row, 0, columns)
         return sums
 
     def _add(
@@ -114,22 +106,6 @@ class Direct(Mac):
             f.store(made, c, sums[c])
         with f.loop(width) as c:
             f.store(y, target + channel + c, self.finish(made[c], channel + c, constants))
-
-
-def _leaves(over: Image, axis: int) -> bool:
-    """Tell whether windows reach beyond the image."""
-    size, out = ((over.height, over.out_height), (over.width, over.out_width))[axis]
-    last = (out - 1) * over.strides[axis] + (over.kernel[axis] - 1) * over.dilations[axis] - over.pads[axis]
-    return over.pads[axis] > 0 or last >= size
-
-
-def _within(f: Function, place: Expr, size: int, may_leave: bool, body: Callable[[], None]) -> None:
-    """Write what `body` writes, under the condition that a place is in the image where it may be outside."""
-    if not may_leave:
-        body()
-        return
-    with f.when((place >= 0) & (place < size)):
-        body()
 
 
 @kernel("Conv")

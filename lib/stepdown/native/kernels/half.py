@@ -96,9 +96,7 @@ class HalfMac(Mac):
 
     def prepare(self) -> None:
         """Decide how the work is cut; pairs of products only where there is no half of one, which might be NaN."""
-        image = self.image().flattened()
-        run = image.channels // image.group * (image.kernel[1] if image.group == image.dilations[1] == 1 else 1)
-        if self.kind == "bf16" and run % 2 == 0:
+        if self.kind == "bf16" and self.image().flattened().run % 2 == 0:
             self.dot = bf16_pairs(self.machine) or self.dot
         super().prepare()
 
@@ -110,9 +108,8 @@ class HalfMac(Mac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights and the bias."""
-        start = np.zeros(self.over.out_channels) if self.bias is None else self.bias
         weights = self.code.weights(stored(self.filter(), self.kind))
-        return {"weights": weights, "bias": self.code.by_channel(start.astype(self.half.wide))}
+        return {"weights": weights, "bias": self.code.by_channel(self.first_sums().astype(self.half.wide))}
 
     def finish(self, total: Expr, channel: Expr, constants: Buffers) -> Expr:
         """Return the sum after the fused ReLU, rounded."""

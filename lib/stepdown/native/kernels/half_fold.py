@@ -8,7 +8,7 @@ import numpy as np
 
 from stepdown.dialects.types import shape_of, storage_of
 from stepdown.native.halves import HALVES, Half, half_of
-from stepdown.native.kernels.base import Buffers, kernel
+from stepdown.native.kernels.base import Buffers, Kernel, kernel
 from stepdown.native.kernels.floating import exponential
 from stepdown.native.kernels.pool import Pool
 from stepdown.native.kernels.reduce import Reduction
@@ -40,8 +40,8 @@ def exact_exponential(f: Function, x: Expr) -> Expr:
     return select(x < const(_LEAST_EXPONENT, _WIDE), const(0.0, _WIDE), total * power)
 
 
-class HalfPool(Pool):
-    """A pool of f16 or bf16."""
+class OfHalves(Kernel):
+    """Folds of elements of f16 or bf16; mixed in front of a fold."""
 
     types: ClassVar[tuple[str, ...]] = HALVES
 
@@ -51,9 +51,13 @@ class HalfPool(Pool):
         return half_of(storage_of(self.op.operands[0]), self.machine)
 
     @property
-    def sum_type(self) -> str:  # type: ignore[override]
+    def sum_type(self) -> str:
         """The wide type."""
         return self.machine.half_sums
+
+
+class HalfPool(OfHalves, Pool):  # type: ignore[override]
+    """A pool of f16 or bf16."""
 
 
 @kernel("MaxPool")
@@ -105,20 +109,8 @@ _COMBINED: dict[str, tuple[float, Callable[[Any, Any], Expr]]] = {
 
 
 @kernel(*_COMBINED)
-class HalfReduction(Reduction):
+class HalfReduction(OfHalves, Reduction):  # type: ignore[override]
     """A reduction of f16 or bf16."""
-
-    types: ClassVar[tuple[str, ...]] = HALVES
-
-    @property
-    def half(self) -> Half:
-        """How the elements are computed with."""
-        return half_of(storage_of(self.op.operands[0]), self.machine)
-
-    @property
-    def sum_type(self) -> str:  # type: ignore[override]
-        """The wide type."""
-        return self.machine.half_sums
 
     def prepare(self) -> None:
         """Choose the fold."""

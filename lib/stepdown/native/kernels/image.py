@@ -77,10 +77,29 @@ class Image:
         return (results - 1) * self.moves[axis] + (self.kernel[axis] - 1) * self.dilations[axis] + 1
 
     @property
-    def meets_rows_outside(self) -> bool:
-        """Whether windows reach above or below the image."""
-        last = (self.out_height - 1) * self.strides[0] + (self.kernel[0] - 1) * self.dilations[0] - self.pads[0]
-        return self.pads[0] > 0 or last >= self.height
+    def is_depthwise(self) -> bool:
+        """Whether every channel is convolved by itself."""
+        return self.group == self.channels == self.out_channels > 1
+
+    @property
+    def run(self) -> int:
+        """Operands that lie in a row, over which a sum goes without a jump: a row of the window, or its channels."""
+        depth = self.channels // self.group
+        return depth * self.kernel[1] if self.group == self.dilations[1] == 1 else depth
+
+    def leaves(self, axis: int) -> bool:
+        """Tell whether windows reach above or below the image (axis 0), or left or right of it."""
+        size, out = ((self.height, self.out_height), (self.width, self.out_width))[axis]
+        last = (out - 1) * self.strides[axis] + (self.kernel[axis] - 1) * self.dilations[axis] - self.pads[axis]
+        return self.pads[axis] > 0 or last >= size
+
+    def within(self, f: Function, place: Expr, axis: int, body: Callable[[], None]) -> None:
+        """Write what `body` writes, under the condition that a row (axis 0) or column is in the image."""
+        if not self.leaves(axis):
+            body()
+            return
+        with f.when((place >= 0) & (place < (self.height, self.width)[axis])):
+            body()
 
 
 @dataclass(frozen=True)

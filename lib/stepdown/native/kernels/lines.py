@@ -130,7 +130,7 @@ class Lines:
 
     def _mask(self, f: Function, rows: list[Expr]) -> Expr | None:
         """Return the bits of an element that are in the image; None where all are."""
-        if not self.image.meets_rows_outside and self.geometry.step == 1:
+        if not self.image.leaves(0) and self.geometry.step == 1:
             return None
         width = 32 // len(rows)
         inside = [select((row >= 0) & (row < self.image.height), const(-1), const(0)) for row in rows]

@@ -4,7 +4,7 @@ This is the code of levels 0 and 1. At level 0 a vector is one channel, and imag
 level 1 it is as many neighbouring channels as a register has lanes, and images lie channels last.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 from stepdown.native.effort import NCHW
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.conv import FloatMac, IntegerMac, Mac
-from stepdown.native.kernels.image import Cut, Image, cuts
+from stepdown.native.kernels.image import Cut, cuts
 from stepdown.native.kernels.windows import OverRows, OverWindows
 from stepdown.native.tensors import Order, logical
 from stepdown.native.tir import Expr, Function, cast
@@ -32,7 +32,7 @@ class Loops(Mac):
     def prepare(self) -> None:
         """Note over what the sums go."""
         self.over = self.image()
-        self._each = self.over.group == self.over.channels == self.over.out_channels > 1
+        self._each = self.over.is_depthwise
         """Whether every channel is convolved by itself: then neighbouring sums have operands of their own."""
         self._width = self.machine.lanes if self.machine.effort.makes_vectors else 1
 
@@ -43,15 +43,7 @@ class Loops(Mac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the weights by tap and operand, [KH·KW, C / group, O], the first sums, and the scales of channels."""
-        channels, dtype = self.over.out_channels, self.dot.sums
-        weights = self.filter().transpose(2, 3, 1, 0)
-        start = np.zeros(channels) if self.bias is None else self.bias
-        scale = getattr(self, "scale", None)
-        return {
-            "weights": weights.astype(np.int8 if dtype == "int32" else np.float32).ravel(),
-            "bias": start.astype(dtype),
-            **(scale.constants(channels) if scale else {}),
-        }
+        return self.unpacked(self.filter().transpose(2, 3, 1, 0))
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over images, rows, columns, groups and channels."""
@@ -86,9 +78,9 @@ class Loops(Mac):
                     column = f.let(at[2] * over.strides[1] + kw * over.dilations[1] - over.pads[1])
                     place, tap = (at[0], row, column), kh * over.kernel[1] + kw
                     add = partial(self._add, f, x, constants, sums, place, tap, channel, part)
-                    within(f, column, over, 1, add)
+                    over.within(f, column, 1, add)
 
-            within(f, row, over, 0, columns)
+            over.within(f, row, 0, columns)
         return sums
 
     def _add(
@@ -138,17 +130,6 @@ class WindowLoops(OverWindows, Loops):
             return super().wanted(orders)
         rank = len(self.op.results[0].type.get_shape())
         return [logical(rank)], [logical(rank)]
-
-
-def within(f: Function, place: Expr, over: Image, axis: int, body: Callable[[], None]) -> None:
-    """Write what `body` writes, under the condition that a row (axis 0) or column is in the image."""
-    size, out = ((over.height, over.out_height), (over.width, over.out_width))[axis]
-    last = (out - 1) * over.strides[axis] + (over.kernel[axis] - 1) * over.dilations[axis] - over.pads[axis]
-    if over.pads[axis] <= 0 and last < size:
-        body()
-        return
-    with f.when((place >= 0) & (place < size)):
-        body()
 
 
 @kernel("Conv")

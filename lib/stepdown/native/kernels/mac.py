@@ -42,21 +42,15 @@ class MacCode:
 
     # --- how it is cut
 
-    @cached_property
-    def run(self) -> int:
-        """Operands that lie in a row, over which a sum goes without a jump: a row of the window, or its channels."""
-        whole = self.image.group == 1 and self.image.dilations[1] == 1
-        return self.depth * self.image.kernel[1] if whole else self.depth
-
     @property
     def jumps(self) -> int:
         """Columns of the window that are not part of one run."""
-        return self.image.kernel[1] * self.depth // self.run
+        return self.image.kernel[1] * self.depth // self.image.run
 
     @property
     def steps(self) -> int:
         """Steps of the dot product a run."""
-        return -(-self.run // self.dot.group)
+        return -(-self.image.run // self.dot.group)
 
     @property
     def vector_weights(self) -> int:
@@ -142,8 +136,8 @@ class MacCode:
         """Return w[O, C / group, KH, KW] packed: by group and block of channels, then as a sum goes."""
         parts = []
         for of_group in np.split(w, self.image.group):
-            runs = of_group.transpose(0, 2, 3, 1).reshape(len(of_group), -1, self.run)
-            filled = np.pad(runs, ((0, 0), (0, 0), (0, self.steps * self.dot.group - self.run)))
+            runs = of_group.transpose(0, 2, 3, 1).reshape(len(of_group), -1, self.image.run)
+            filled = np.pad(runs, ((0, 0), (0, 0), (0, self.steps * self.dot.group - self.image.run)))
             parts.append(packed(filled.reshape(len(of_group), -1), self.dot, self.block.vectors))
         return np.concatenate(parts)
 

@@ -95,10 +95,8 @@ class Minimal(OverWindows, IntegerMac):
         taps = self.filter().astype(np.int8).reshape(channels, self.over.channels, -1)
         blocks = [taps[i : i + block] for i in range(0, channels, block)]
         weights = [packed(b[..., t], self.dot, self.plan.vectors) for b in blocks for t in range(taps.shape[-1])]
-        bias = np.zeros(channels) if self.bias is None else self.bias
-        return {
-            "weights": np.concatenate(weights), "bias": bias.astype(np.int32), **self.scale.constants(channels),
-        }  # fmt: skip
+        bias = self.first_sums().astype(np.int32)
+        return {"weights": np.concatenate(weights), "bias": bias, **self.scale.constants(channels)}
 
     # --- code
 

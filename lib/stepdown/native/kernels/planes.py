@@ -131,7 +131,7 @@ class Planes(OverWindows, Mac):
                 source = (channel * image.height + row) * image.width + at[2]
                 target = ((part.first // products + k) * band + r) * line
                 one = partial(self._row, f, x, copy, source, target, part.width, size[1])
-                if image.meets_rows_outside:
+                if image.leaves(0):
                     f.either((row >= 0) & (row < image.height), one, partial(self._fill, f, copy, target, line))
                 else:
                     one()
@@ -277,14 +277,10 @@ class PlaneConvolution(Planes, IntegerMac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights, the sums to begin with, and the scales of the channels."""
-        channels, filter_ = self.over.out_channels, self.filter()
-        start = np.zeros(channels, np.int64) if self.bias is None else self.bias.astype(np.int64)
-        if self._bytewise:
-            extra = self.input.zero_point + self.dot.offset(self.input.type)
-            start = start - extra * filter_.reshape(channels, -1).sum(1, dtype=np.int64)
-        weights = self.packed(filter_.astype(np.int8 if self._bytewise else np.int16))
+        weights = self.packed(self.filter().astype(np.int8 if self._bytewise else np.int16))
         joined = weights.view(np.int32) if self._products > 1 else weights
-        return {"weights": joined, "bias": start.astype(np.int32), **self.scale.constants(channels)}
+        start = self.compensated_sums() if self._bytewise else self.first_sums()
+        return {"weights": joined, "bias": start.astype(np.int32), **self.scale.constants(self.over.out_channels)}
 
 
 @kernel("Conv")
@@ -293,5 +289,4 @@ class FloatPlaneConvolution(Planes, FloatMac):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights and the bias."""
-        start = np.zeros(self.over.out_channels) if self.bias is None else self.bias
-        return {"weights": self.packed(self.filter()), "bias": start.astype(np.float32)}
+        return {"weights": self.packed(self.filter()), "bias": self.first_sums().astype(np.float32)}

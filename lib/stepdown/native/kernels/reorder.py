@@ -1,5 +1,6 @@
 """Copies of a tensor in another order of its dimensions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ class Reordering:
         """Return no arrays."""
         return {}
 
-    def function(self, name: str) -> Function:
-        """Return the code as a function of pointers."""
+    def function(self, name: str, constants: Mapping[str, np.ndarray]) -> Function:
+        """Return the code as a function of pointers; there are no `constants`."""
         f = Function(name, self.machine.shares)
         (source,), (target,) = self.tensors, self.results
         x, y = f.argument("x0", source.dtype, source.elements), f.argument("y0", target.dtype, target.elements)

@@ -42,8 +42,7 @@ class OverWindows:
     @property
     def is_depthwise(self) -> bool:
         """Whether every channel is convolved by itself."""
-        image = self.image()
-        return image.group == image.channels == image.out_channels > 1
+        return self.image().is_depthwise
 
 
 class OverRows:

@@ -95,8 +95,8 @@ class WinogradCode(OverWindows, Mac):
 
     def packed_bias(self) -> np.ndarray:
         """Return the bias, channels filled up to whole vectors."""
-        start = np.zeros(self.over.out_channels) if self.bias is None else self.bias
-        return np.pad(start.astype(np.float32), (0, self.tiling.vectors * self._lanes - self.over.out_channels))
+        fill = self.tiling.vectors * self._lanes - self.over.out_channels
+        return np.pad(self.first_sums().astype(np.float32), (0, fill))
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return weights and bias."""
