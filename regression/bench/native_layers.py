@@ -47,15 +47,17 @@ LAYERS = [
 
 
 def layer_rates(mode: str, work: Path) -> dict[Layer, float]:
-    """Return operations in a nanosecond of each layer, by the least time of its call."""
-    folders, calls = [], []
+    """Return operations in a nanosecond of each layer, by the least time of the convolution itself."""
+    folders, calls, places = [], [], []
     for number, layer in enumerate(LAYERS):
         code = _code(layer, mode)
         folders.append(timed_library(code, work / f"layer{number}"))
         calls.append(len(code.network.calls))
+        places.append(next(at for at, call in enumerate(code.network.calls) if call.macs))
+    times = call_seconds(folders, calls, _ROUNDS, _LIMIT_S)
     return {
-        layer: layer.operations / max(times) / 1e9
-        for layer, times in zip(LAYERS, call_seconds(folders, calls, _ROUNDS, _LIMIT_S), strict=True)
+        layer: layer.operations / of_calls[place] / 1e9
+        for layer, place, of_calls in zip(LAYERS, places, times, strict=True)
     }
 
 
