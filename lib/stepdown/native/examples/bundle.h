@@ -1,4 +1,4 @@
-/* Names of a bundle, whatever it is called: compile with -DSD_NETWORK=resnet8 -DSD_UPPER=RESNET8, and its folder in -I. */
+/* Names of a bundle, whatever it is called: compile with -DSD_NETWORK=resnet8 -DSD_UPPER=RESNET8, its folder in -I. */
 #ifndef STEPDOWN_EXAMPLE_BUNDLE_H
 #define STEPDOWN_EXAMPLE_BUNDLE_H
 

@@ -40,6 +40,9 @@ class BlockedMac(OverWindows, Mac):
         self.vectors = -(-self.over.out_channels // self.lanes)
         self.blocks = -(-self.over.channels // self.lanes)
 
+    def choice(self) -> None:
+        """Return that a rule alone says how the work is cut."""
+
     def wanted(self, orders: Sequence[Order]) -> tuple[list[Order], list[Order]]:
         """Return that image and result lie in blocks."""
         rank = len(self.op.results[0].type.get_shape())

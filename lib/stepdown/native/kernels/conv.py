@@ -79,7 +79,7 @@ class Mac(Kernel):
 
     def choice(self) -> Choice | None:
         """Return the ways to cut the work."""
-        return self.code.choice if hasattr(self, "code") else None
+        return self.code.choice
 
     @property
     def scratch(self) -> tuple[str, int] | None:

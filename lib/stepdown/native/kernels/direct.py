@@ -33,6 +33,9 @@ class Direct(Mac):
         self._each = self.over.is_depthwise
         """Whether every channel is convolved by itself: then neighbouring sums have operands of their own."""
 
+    def choice(self) -> None:
+        """Return that a rule alone says how the work is cut."""
+
     def constants(self) -> dict[str, np.ndarray]:
         """Return the weights as a sum goes, the sums to begin with, and the scales of the channels."""
         return self.unpacked(self.filter().transpose((2, 3, 1, 0) if self._each else (0, 2, 3, 1)))

@@ -36,6 +36,9 @@ class Loops(Mac):
         """Whether every channel is convolved by itself: then neighbouring sums have operands of their own."""
         self._width = self.machine.lanes if self.machine.effort.makes_vectors else 1
 
+    def choice(self) -> None:
+        """Return that a rule alone says how the work is cut."""
+
     @property
     def in_planes(self) -> bool:
         """Whether images lie in the program's order, each channel as a plane."""

@@ -44,6 +44,9 @@ class Planes(OverWindows, Mac):
         self._element = "float32" if self._is_float else ("int16" if self._products == 1 else "int32")
         self._groups = -(-self.depth // self._products)
 
+    def choice(self) -> None:
+        """Return that a rule alone says how the work is cut."""
+
     # --- how it is cut
 
     @cached_property

@@ -108,7 +108,8 @@ void set_inputs(Model &model, const Tensors &given) {
     for (const Input &input : model.inputs()) {
         const Array *array = find(given, input.name);
         if (!array) {
-            throw input_error("input '" + input.name + "' is missing", model.path(), "give all tensors in an .npz file");
+            throw input_error("input '" + input.name + "' is missing", model.path(),
+                              "give all tensors in an .npz file");
         }
         model.set(input, *array);
     }

@@ -2,8 +2,8 @@
  *
  *     tpuc-opt resnet8_int8.mlir --codegen="model_file=resnet8.o chip=cortex_m7"
  *     arm-none-eabi-gcc -mcpu=cortex-m7 -mthumb -mfloat-abi=hard -mfpu=fpv5-d16 -O2 -ffreestanding -nostdlib \
- *         -fno-tree-loop-distribute-patterns -Wl,-z,noexecstack -T mps2_an500.ld -I. -DSD_NETWORK=resnet8 -DSD_UPPER=RESNET8 \
- *         main.c startup.c semihosting.c resnet8.o -o resnet8.elf
+ *         -fno-tree-loop-distribute-patterns -Wl,-z,noexecstack -T mps2_an500.ld -I. \
+ *         -DSD_NETWORK=resnet8 -DSD_UPPER=RESNET8 main.c startup.c semihosting.c resnet8.o -o resnet8.elf
  *     qemu-system-arm -M mps2-an500 -nographic -semihosting -kernel resnet8.elf
  *
  * It reads input.bin in the folder where it is started: the bytes of the inputs, once or several times. The outputs are

@@ -1,4 +1,4 @@
-/* The calls of "Semihosting for AArch32 and AArch64", Arm 100863: a number in r0, the address of its arguments in r1. */
+/* The calls of "Semihosting for AArch32 and AArch64", Arm 100863: a number in r0, its arguments' address in r1. */
 #include "semihosting.h"
 
 #include <stdint.h>
