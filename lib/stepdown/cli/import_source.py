@@ -131,7 +131,9 @@ def finish_program(program: "Program") -> None:
 
     if program["state"] == State.TOP_QUANTIZED:
         from stepdown.transforms.convert_quantized_to_tpu import ConvertQuantizedToTpu
+        from stepdown.transforms.fuse_pads import FusePads
 
+        FusePads().run(program)
         ConvertQuantizedToTpu(profile="tflite" if program["platform"] == "TFLITE" else "tosa").run(program)
     else:
         Canonicalize().run(program)
