@@ -31,15 +31,11 @@ fi
 objcopy -O binary --only-section .rom program.elf rom.bin
 objcopy -O binary --only-section .text program.elf program.bin
 
-# Debian's Bochs starts in its debugger, which is told to continue; it ends with 1 where a program ends it.
+# Debian's Bochs starts in its debugger, which is told to continue; it ends with 1 where a program ends it. Its display
+# is a terminal of its own, for which it needs the name of some kind.
 rm -f output.bin
-status=0
-bochs -q -f "$here/bochsrc.txt" "cpu: model=$processor, ips=50000000, reset_on_triple_fault=0" <<< $'c\nq' \
-    > console.log 2>&1 || status=$?
-if ((status >= 128)); then
-    echo "run.sh: error: Bochs itself crashed (signal $((status - 128)))" >&2
-    exit 3
-fi
+TERM=vt100 bochs -q -f "$here/bochsrc.txt" "cpu: model=$processor, ips=50000000, reset_on_triple_fault=0" \
+    <<< $'c\nq' > console.log 2>&1 || true
 if ! grep -qx "done" console.log; then
     echo "run.sh: error: the program did not end in Bochs; console.log and bochs.log say why:" >&2
     tail -n 8 console.log >&2
