@@ -18,11 +18,18 @@ MACHINES = machines()
 FIXED = np.random.default_rng(5)
 TABLE = FIXED.normal(size=(7, 3)).astype(np.float32)
 PLACES = FIXED.integers(-3, 3, (2, 4, 9))
-SHAPES = {"x": (3, 4, 5), "u": (2, 3, 5), "v": (4, 6)}
-INDICES = {"i": ((2, 2), 3), "e": ((2, 4, 5), 3), "r": ((2, 3, 2), 3), "s": ((4, 6), 6), "t": ((3, 2), 7)}
+SHAPES = {"x": (3, 3, 5), "u": (2, 3, 5), "v": (4, 6)}
+INDICES = {
+    "i": ((2, 2), 3),
+    "g": ((2, 2), 5),
+    "e": ((2, 3, 5), 3),
+    "r": ((2, 3, 2), 3),
+    "s": ((4, 6), 6),
+    "t": ((3, 2), 7),
+}
 """By name, the shape, and the size of what they are indices of."""
 NODES = [
-    ("Gather", ["x", "i"], {"axis": 0}), ("Gather", ["table", "t"], {"axis": 0}), ("Gather", ["x", "i"], {"axis": 2}),
+    ("Gather", ["x", "i"], {"axis": 0}), ("Gather", ["table", "t"], {"axis": 0}), ("Gather", ["x", "g"], {"axis": 2}),
     ("GatherElements", ["x", "e"], {"axis": 0}), ("GatherElements", ["x", "places"], {"axis": 2}),
     ("GatherND", ["x", "r"], {}), ("GatherND", ["x", "near"], {"batch_dims": 1}),
     ("ScatterElements", ["w", "s", "v"], {"axis": 1, "reduction": "add"}),
@@ -34,7 +41,7 @@ NODES = [
 def network(combines: bool = True) -> Program:
     """Return an op for each row of NODES, with those that combine updates with what is there, or without."""
     rows = [row for row in NODES if combines or "reduction" not in row[2]]
-    held = {"table": TABLE, "places": PLACES[:, :, :5], "near": PLACES[0, :3, :1], "w": np.ones((4, 6), np.float32)}
+    held = {"table": TABLE, "places": PLACES[:, :3, :5], "near": PLACES[0, :3, :1], "w": np.ones((4, 6), np.float32)}
     given = [helper.make_tensor_value_info(name, 1, shape) for name, shape in SHAPES.items()]
     given += [helper.make_tensor_value_info(name, 7, shape) for name, (shape, _) in INDICES.items()]
     nodes = [helper.make_node(op, names, [f"y{n}"], f"y{n}", **more) for n, (op, names, more) in enumerate(rows)]
