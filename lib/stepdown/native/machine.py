@@ -53,8 +53,7 @@ class Machine:
             described["mattr"] = list(self.features)
         if self.abi:
             described["mfloat-abi"] = self.abi
-        if not self.effort.makes_vectors:
-            described["opt-level"] = _SCALAR_OPT_LEVEL
+        described["opt-level"] = OPT_LEVELS[self.effort.makes_vectors]
         if not self.triple.startswith(tuple(_FAMILIES)):
             described["vector-width"] = 128  # of a processor without vectors, which TVM would warn of
         return Target(described)
@@ -123,8 +122,8 @@ class Machine:
 
 _C_LOOP_BYTES = 32
 _PAIRED_LANES = 16
-_SCALAR_OPT_LEVEL = 1
-"""The level of LLVM at which it makes no vectors of loops."""
+OPT_LEVELS = {True: 3, False: 1}
+"""The level of LLVM by whether there are vectors: at 1 it makes none of loops."""
 
 _FAMILIES = {
     "x86": ("avx512bw", "avx512vnni", "avxvnni", "avx2", "sse2"), "aarch": ("neon", "dotprod"), "riscv": ("v",),

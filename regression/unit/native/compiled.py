@@ -11,7 +11,7 @@ from stepdown.dialects.program import Program
 from stepdown.native import link
 from stepdown.native.code import Code
 from stepdown.native.library import write_library
-from stepdown.native.machine import Machine, machine_of
+from stepdown.native.machine import OPT_LEVELS, Machine, machine_of
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.native import NativeRunner
 from stepdown.runtimes.runner import Tensors
@@ -46,12 +46,13 @@ def small(machine: Machine) -> Machine:
 def compiled(
     program: Program, machine: Machine, folder: Path, debug: bool = True, optimise: bool = False
 ) -> NativeRunner:
-    """Return a program's library, opened; unless asked for, C is not optimised, which takes a tenth of the time."""
+    """Return a program's library, opened; unless asked for, compilers do not optimise, which takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
         if not optimise:
             assert "-O2" in link._SHARED
             patch.setattr(link, "_SHARED", tuple("-O0" if flag == "-O2" else flag for flag in link._SHARED))
-        write_library(Code(program, machine, "net", keep_all=debug), folder / "net.so", debug)
+            patch.setitem(OPT_LEVELS, True, 0)
+        write_library(Code(program, replace(machine), "net", keep_all=debug), folder / "net.so", debug)
     return NativeRunner(folder / "net.so")
 
 
