@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from _pytest.nodeid import NodeId
 from checkout import environment
 from hypothesis import settings
 
@@ -17,12 +18,24 @@ settings.load_profile("repeatable")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, and let the tests of a file follow each other: what they share is made once."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and let the tests of a file follow each other: what they share is made once.
+
+    pytest-xdist gives the tests of one process to it by what their ids end with. It writes that itself, but to where
+    pytest 9.2 no longer reads it.
+    """
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("slow", "apart")])
-    for item in items:
-        if not any(map(item.get_closest_marker, ("slow", "apart", "xdist_group"))):
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+    if config.getoption("loadgroup", default=False):
+        for item in items:
+            item._id = NodeId.parse(item.nodeid + _group(item))  # type: ignore[attr-defined]
+
+
+def _group(item: pytest.Item) -> str:
+    """Return what the ids of tests end with that one process must run: those of a file, but for the long ones."""
+    if any(map(item.get_closest_marker, ("slow", "apart"))):
+        return ""
+    mark = item.get_closest_marker("xdist_group")
+    return f"@{mark.args[0] if mark else f'{item.path.parent.name}/{item.path.stem}'}"
 
 
 def pytest_collection_finish() -> None:
@@ -41,5 +54,5 @@ def numbers_of_its_own(request: pytest.FixtureRequest) -> None:
     """Restart the generators of a test's module by its name: what it draws does not depend on the tests before it."""
     for value in vars(request.module).values():
         if isinstance(value, np.random.Generator):
-            seed = zlib.crc32(request.node.nodeid.encode())
+            seed = zlib.crc32(request.node.nodeid.removesuffix(_group(request.node)).encode())
             value.bit_generator.state = np.random.default_rng(seed).bit_generator.state

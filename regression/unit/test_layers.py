@@ -5,6 +5,7 @@ import io
 import sys
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,13 @@ def layer(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
-    """Yield every imported module of a file, its line, and whether it is imported when the file is."""
+@cache
+def imports(path: Path) -> list[tuple[str, int, bool]]:
+    """Return every imported module of a file, its line, and whether it is imported when the file is."""
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
     tree = ast.parse(path.read_text(), str(path))
     deferred = {
         id(child)
