@@ -2,12 +2,14 @@
 
 import gc
 import os
-import zlib
+import sys
+from functools import cache
+from hashlib import blake2b
 
 import numpy as np
 import pytest
 from _pytest.nodeid import NodeId
-from checkout import environment
+from checkout import REGRESSION, environment
 from hypothesis import settings
 
 for name in set(os.environ) - set(environment()):
@@ -49,10 +51,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-cases", action="store_true", help="rewrite expout and exit of cases that fail")
 
 
+_STATE = np.random.default_rng(0).bit_generator.state
+"""What all states have in common, of generators that have drawn nothing yet."""
+
+
+@cache
+def _generators() -> dict[str, np.random.Generator]:
+    """Return the generators of all modules of tests, which tests of other modules use too, by module and name."""
+    return {
+        f"{module.__name__}.{name}": value
+        for module in list(sys.modules.values())
+        if str(REGRESSION) in (getattr(module, "__file__", None) or "")
+        for name, value in vars(module).items()
+        if isinstance(value, np.random.Generator)
+    }
+
+
 @pytest.fixture(autouse=True)
 def numbers_of_its_own(request: pytest.FixtureRequest) -> None:
-    """Restart the generators of a test's module by its name: what it draws does not depend on the tests before it."""
-    for value in vars(request.module).values():
-        if isinstance(value, np.random.Generator):
-            seed = zlib.crc32(request.node.nodeid.removesuffix(_group(request.node)).encode())
-            value.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+    """Restart the generators by the name of the test: what it draws does not depend on the tests before it."""
+    test = request.node.nodeid.removesuffix(_group(request.node))
+    for place, generator in _generators().items():
+        drawn = blake2b(f"{test} {place}".encode()).digest()
+        begin, step = int.from_bytes(drawn[:16]), int.from_bytes(drawn[16:32])
+        generator.bit_generator.state = {**_STATE, "state": {"state": begin, "inc": step | 1}}

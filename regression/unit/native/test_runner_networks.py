@@ -34,7 +34,8 @@ def network(path: Path, model: Path, preprocess: Preprocess, mode: str, machine:
     attributes = {"input": preprocess.to_attributes()}
     program = import_model(onnx.load(model), path.stem, attributes)
     Canonicalize().run(program)
-    calibrate(program, {"input": preprocess.preprocess_file(CAT)})
+    if mode != "F32":
+        calibrate(program, {"input": preprocess.preprocess_file(CAT)})
     lowering(mode, "x86_64").run(program)
     write_library(Code(program, machine, "net"), path)
     return NativeRunner(path)

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from stepdown.dialects.op import internal_of, value_name
 from stepdown.dialects.text import verify
 from stepdown.errors import StepError, UnsupportedModel
+from stepdown.formats.onnx import inner_graph
 from stepdown.formats.onnx.importer import import_model
 from stepdown.runtimes.mlir import MlirRunner
 
@@ -210,9 +211,6 @@ REFUSED = {
     ),
     "no end": (looped("", ""), "Loop: more than 1024 steps are not unrolled"),
     "too many steps": (looped("trips", "", trips=np.array(1025)), "Loop: more than 1024 steps are not unrolled"),
-    "too many nodes": (
-        looped("trips", "", inner=body(INNER_LOOP), trips=np.array(1000)), "comes to more than 50000 nodes",
-    ),
     "too deep": (model([nested(17)], yes=YES), "more than 16 graphs inside each other"),
     "two conditions": (model([nested(1)], yes=np.array([True, True])), "the condition 'yes' has shape (2,), want one"),
     "no branch": (model([node("If", ["yes"], ["y"])], yes=YES), "node If '': is malformed"),
@@ -245,3 +243,10 @@ def test_refused_in_one_line(proto: onnx.ModelProto, message: str) -> None:
         import_model(proto, "net")
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.exit_code in (2, 3)
+
+
+def test_too_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inner_graph, "MAX_NODES", 600)
+    nodes = looped("trips", "", inner=body(INNER_LOOP), trips=np.array(1000))
+    with pytest.raises(UnsupportedModel, match="its graph comes to more than 600 nodes when it is unrolled"):
+        import_model(nodes, "net")
