@@ -6,8 +6,8 @@ from pathlib import Path
 from native_networks import Networks
 
 from stepdown.dialects.types import shape_of
+from stepdown.native.calls import Call
 from stepdown.native.clock import call_seconds, timed_library
-from stepdown.native.network import Call
 
 _ROUNDS, _LIMIT_S = 30, 60
 _LONGEST = 12

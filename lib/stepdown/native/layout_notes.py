@@ -1,11 +1,11 @@
-"""What a network's layout costs: which tensors are reordered, and which ops run in another layout than asked for."""
+"""What a network's layout costs: which tensors are reordered, which ops run in another layout, which are joined."""
 
 from dataclasses import dataclass
 
+from stepdown.native.calls import Addition, Network
 from stepdown.native.effort import BLOCKED, Effort
 from stepdown.native.kernels.base import SAME
 from stepdown.native.kernels.reorder import Reordering
-from stepdown.native.network import Network
 from stepdown.native.tensors import Order, Tensor, channels_last, is_blocked, logical, same_bytes
 
 _LETTERS = {3: "ncw", 4: "nchw", 5: "ncdhw"}
@@ -32,11 +32,12 @@ class Fallback:
 
 @dataclass(frozen=True)
 class LayoutNotes:
-    """The reorders and fallbacks of a network, in its order."""
+    """The reorders, fallbacks and additions of a network, in its order."""
 
     effort: Effort
     reorders: tuple[Reorder, ...]
     fallbacks: tuple[Fallback, ...]
+    additions: tuple[Addition, ...] = ()
 
     def lines(self) -> list[str]:
         """Return one line for each, and before them their counts."""
@@ -46,6 +47,8 @@ class LayoutNotes:
             f"{len(self.fallbacks)} ops in another layout",
             *(f"reorder '{r.tensor}' from {r.before} to {r.after}, {r.bytes:,} bytes" for r in self.reorders),
             *(f"{f.op} '{f.name}' has no code in {self.effort.layout}: runs in {f.order}" for f in self.fallbacks),
+            *(f"tpu.Add '{a.name}' is made in '{a.into}'" for a in self.additions if a.into),
+            *(f"tpu.Add '{a.name}' is a call of its own: {a.why}" for a in self.additions if a.why),
         ]
 
 
@@ -59,7 +62,7 @@ def layout_notes(network: Network, effort: Effort) -> LayoutNotes:
             reorders.append(Reorder(call.name, order_name(call.kernel.tensors[0]), order, tensor.bytes))
         elif order and call.kernel.layout != SAME and not _lies_as(tensor, effort.layout):
             fallbacks.append(Fallback(call.kernel.op.name, call.name, order))
-    return LayoutNotes(effort, tuple(reorders), tuple(fallbacks))
+    return LayoutNotes(effort, tuple(reorders), tuple(fallbacks), tuple(network.additions))
 
 
 def order_name(tensor: Tensor) -> str:

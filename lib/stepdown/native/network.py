@@ -1,6 +1,5 @@
 """A lowered network as calls of kernels: which, on which tensors, in which order; aliases cost nothing."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,52 +9,16 @@ from stepdown.dialects.op import TensorOp, value_name
 from stepdown.dialects.program import Program
 from stepdown.dialects.types import is_none, shape_of
 from stepdown.errors import UnsupportedModel
+from stepdown.native.calls import Addition, Call, Held, Network, Place
 from stepdown.native.effort import BLOCKED
+from stepdown.native.joining import ALONE, JOINED, Use, join, overwrite, use_of
 from stepdown.native.kernels.base import Kernel, kernel_of, tensor_of
 from stepdown.native.kernels.reorder import Reordering
 from stepdown.native.machine import Machine
-from stepdown.native.tensors import Order, Tensor, is_blocked, logical, same_bytes, transposed
+from stepdown.native.tensors import Order, is_blocked, logical, same_bytes, transposed
 from stepdown.npu.weights import held_weight
 
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
-
-
-@dataclass(eq=False)
-class Place:
-    """Memory that one or several tensors of the program share; a network input or output is the caller's."""
-
-    bytes: int
-    role: str = "inner"
-
-
-@dataclass(frozen=True)
-class Held:
-    """A value: how it lies, and in which memory."""
-
-    tensor: Tensor
-    place: Place
-
-
-@dataclass(frozen=True)
-class Call:
-    """One run of a kernel."""
-
-    kernel: Kernel | Reordering
-    inputs: tuple[Place, ...]
-    results: tuple[Place, ...]
-    name: str
-    macs: int = 0
-    """Products that are summed."""
-
-
-@dataclass
-class Network:
-    """Calls in order, and where each named tensor lies."""
-
-    calls: list[Call] = field(default_factory=list)
-    tensors: dict[str, tuple[SSAValue, Held]] = field(default_factory=dict)
-    inputs: list[Place] = field(default_factory=list)
-    outputs: list[Place] = field(default_factory=list)
 
 
 def network_of(program: Program, machine: Machine, readable: bool = False) -> Network:
@@ -78,6 +41,8 @@ class _Maker:
         self._held: dict[SSAValue, Held] = {}
         self._copies: dict[tuple[SSAValue, Order], Held] = {}
         self._refused: list[str] = []
+        self._joined: dict[SSAValue, str] = {}
+        """Results of additions that an operand could be made with, and why they were not; "" where they were."""
 
     def add(self, op: TensorOp) -> None:
         """Append the calls of an op, or note why there are none."""
@@ -92,7 +57,7 @@ class _Maker:
             self._transpose(op)
         elif name in _VIEWS:
             self._view(op)
-        elif name != "None":
+        elif name != "None" and self._is_left(op):
             self._computed(op)
 
     def finish(self) -> Network:
@@ -101,6 +66,7 @@ class _Maker:
             raise UnsupportedModel("; ".join(self._refused), self._program.path)
         for value in self._program.results:
             self._network.outputs.append(self._output(value))
+        overwrite(self._network)
         return self._network
 
     def _weight(self, op: TensorOp) -> np.ndarray:
@@ -135,10 +101,7 @@ class _Maker:
         try:
             kernel = kernel_of(op, self._weights, self._machine)
         except UnsupportedModel as error:
-            self._refused.append(str(error))
-            for value in op.results:
-                tensor = tensor_of(value, logical(len(shape_of(value))))
-                self._hold(value, Held(tensor, Place(tensor.bytes)))
+            self._refuse(op, error)
             return
         found = [self._operand(v).tensor.order for v in kernel.inputs]
         if kernel.order != BLOCKED:
@@ -146,12 +109,48 @@ class _Maker:
         wanted, results = kernel.wanted(found)
         inputs = [self._in_order(v, order) for v, order in zip(kernel.inputs, wanted, strict=True)]
         kernel.place([held.tensor.order for held in inputs], results)
+        made, other = op, None
+        if use := use_of(op):
+            made, other = self._joined_with(op, kernel, use)
+        inputs += [other] if other else []
         places = []
-        for value, tensor in zip(op.results, kernel.results, strict=True):
+        for value, tensor in zip(made.results, kernel.results, strict=True):
             self._hold(value, Held(tensor, Place(tensor.bytes)))
             places.append(self._held[value].place)
-        self._call(kernel, [held.place for held in inputs], places, op.tensor_name, op.cost())
-        self._keep_readable(op)
+        self._call(kernel, [held.place for held in inputs], places, made.tensor_name, op.cost())
+        self._keep_readable(made)
+
+    def _refuse(self, op: TensorOp, error: UnsupportedModel) -> None:
+        self._refused.append(str(error))
+        for value in op.results:
+            tensor = tensor_of(value, logical(len(shape_of(value))))
+            self._hold(value, Held(tensor, Place(tensor.bytes)))
+
+    def _joined_with(self, op: TensorOp, kernel: Kernel, use: Use) -> tuple[TensorOp, Held | None]:
+        """Make an addition in the kernel of its operand; return it with the other operand, or the op itself."""
+        if not self._joins:
+            return op, None
+        copy = self._copies.get((use.other, kernel.results[0].order))
+        other = copy or self._held.get(use.other)
+        why = self._joined[use.op.results[0]] = join(kernel, use, other.tensor if other else None, self._weights)
+        if why:
+            return op, None
+        self._network.additions.append(Addition(use.op.tensor_name, op.tensor_name))
+        return use.op, other
+
+    def _is_left(self, op: TensorOp) -> bool:
+        """Tell whether an op is still to be computed; note why it is, of an addition that could have been joined."""
+        if op.name != JOINED or not self._machine.effort.fuses:
+            return True
+        why = self._joined.get(op.results[0], ALONE if self._joins else "all tensors are kept")
+        if why:
+            self._network.additions.append(Addition(op.tensor_name, why=why))
+        return bool(why)
+
+    @property
+    def _joins(self) -> bool:
+        """Whether ops are made in others: not where all tensors are to be read."""
+        return self._machine.effort.fuses and not self._readable
 
     def _keep_readable(self, op: TensorOp) -> None:
         """Where all tensors are to be read, make a copy of those that lie in blocks, which readers do not know."""

@@ -9,9 +9,9 @@ from stepdown.dialects.meaning import tensor_info
 from stepdown.dialects.op import layout_of, value_name
 from stepdown.dialects.program import argument_name
 from stepdown.dialects.types import quant_of
+from stepdown.native.calls import Held
 from stepdown.native.code import Code, Where
 from stepdown.native.layout_notes import layout_notes
-from stepdown.native.network import Held
 from stepdown.native.tensors import logical
 
 

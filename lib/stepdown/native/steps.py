@@ -7,7 +7,7 @@ the one before it is done; calls that are too small for that stand together in a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stepdown.native.network import Call
+from stepdown.native.calls import Call
 from stepdown.native.tir import Expr, Function
 
 _MACS_A_US, _BYTES_A_US = 50_000, 4_000

@@ -99,6 +99,10 @@ class Kernel:
         """Type and elements of the memory that the code needs beside its tensors."""
         return None
 
+    def beside(self, inputs: Sequence[Any], results: Sequence[Any]) -> dict[str, Any]:
+        """Return buffers of the function that its code finds by name, beside constants and scratch."""
+        return {}
+
     def choice(self) -> Choice | None:
         """Return between which schedules there is a choice, None where there is none."""
         return None
@@ -119,7 +123,7 @@ class Kernel:
         results = [f.argument(f"y{i}", t.dtype, t.elements) for i, t in enumerate(self.results)]
         if self.scratch:
             held["scratch"] = f.argument("scratch", *self.scratch)
-        self.write(f, inputs, results, held)
+        self.write(f, inputs, results, {**held, **self.beside(inputs, results)})
         return f
 
 

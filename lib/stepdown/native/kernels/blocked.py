@@ -241,8 +241,9 @@ class _Block:
             target = f.let((plane * image.out_width + at[2]) * lanes)
             with f.loop(count) as p, f.loop(lanes, "vector") as lane:
                 total = made[(p * self.part.width + v) * lanes + lane]
-                stored = code.finish(total, (self.vector + v) * lanes + lane, self.constants)
-                f.store(y, target + p * lanes + lane, stored)
+                result = code.finish(total, (self.vector + v) * lanes + lane, self.constants)
+                place = target + p * lanes + lane
+                f.store(y, place, code.stored(result, place, self.constants))
 
 
 def _inside(image: Image, columns: int, results: int) -> tuple[int, int, int]:

@@ -166,8 +166,9 @@ class BlockedDepthwise(OverWindows, Mac):
         with f.loop(positions, "unroll") as i, f.loop(lanes, "vector") as lane:
             f.store(made, i * lanes + lane, sums[i * lanes + lane])
         with f.loop(positions) as p, f.loop(lanes, "vector") as lane:
-            stored = self.finish(made[p * lanes + lane], at[0] * lanes + lane, constants)
-            f.store(y, at[1] + p * lanes + lane, stored)
+            result = self.finish(made[p * lanes + lane], at[0] * lanes + lane, constants)
+            place = at[1] + p * lanes + lane
+            f.store(y, place, self.stored(result, place, constants))
 
 
 @kernel("Conv")

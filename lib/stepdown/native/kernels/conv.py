@@ -12,6 +12,7 @@ from stepdown.native.effort import FROM_BLOCKS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice, Kernel, kernel
 from stepdown.native.kernels.image import Image
+from stepdown.native.kernels.joined import OTHER, Joined
 from stepdown.native.kernels.mac import MacCode
 from stepdown.native.kernels.results import Run, is_vectorised, store_scaled
 from stepdown.native.kernels.windows import OverRows, OverSpread, OverWindows
@@ -27,6 +28,8 @@ class Mac(Kernel):
     stored_filter: np.ndarray
     """The weights as the op has them, without their zero point."""
     bias: np.ndarray | None
+    joined: Joined | None = None
+    """What is made of each result before it is stored; else the result is."""
 
     def check(self) -> None:
         """Refuse a processor without memory to copy rows to; `direct` is for those."""
@@ -53,11 +56,16 @@ class Mac(Kernel):
         """Return what is stored of a sum."""
         raise NotImplementedError
 
+    def stored(self, made: Expr, target: Expr, constants: Buffers) -> Expr:
+        """Return what is stored at `target` where `made` is the op's result."""
+        return self.joined.element(made, target, constants) if self.joined else made
+
     def store(self, f: Function, sums: Any, y: Any, runs: Sequence[Run], width: int, constants: Buffers) -> None:
         """Store what is made of runs of `width` sums each."""
         for run in runs:
             with f.loop(width, "vector") as lane:
-                f.store(y, run.target + lane, self.finish(sums[run.source + lane], run.channel + lane, constants))
+                made = self.finish(sums[run.source + lane], run.channel + lane, constants)
+                f.store(y, run.target + lane, self.stored(made, run.target + lane, constants))
 
     def first_sums(self) -> np.ndarray:
         """Return what the sum of each channel begins with: the bias, or zeros."""
@@ -71,6 +79,17 @@ class Mac(Kernel):
             "bias": self.first_sums().astype(dtype),
             **(scale.constants(self.over.out_channels) if scale else {}),
         }
+
+    def join(self, joined: Joined) -> None:
+        """Make an op of each result: its other operand is one of the inputs from now on, unless it is overwritten."""
+        self.joined, self.results = joined, [joined.result]
+        self.tensors = [self.tensors[0], *([] if joined.in_place else [joined.other])]
+
+    def beside(self, inputs: Sequence[Any], results: Sequence[Any]) -> dict[str, Any]:
+        """Return the other operand of the joined op."""
+        if not self.joined:
+            return {}
+        return {OTHER: results[0] if self.joined.in_place else inputs[1]}
 
     def prepare(self) -> None:
         """Decide how the work is cut."""
@@ -146,7 +165,7 @@ class IntegerMac(Mac):
     def store(self, f: Function, sums: Any, y: Any, runs: Sequence[Run], width: int, constants: Buffers) -> None:
         """Store rescaled sums."""
         if is_vectorised(self.scale, self.machine):
-            store_scaled(f, self.scale, self.output, self.machine.lanes, sums, y, runs, width, constants)
+            store_scaled(f, self.scale, self.output, self.machine.lanes, sums, y, runs, width, constants, self.joined)
         else:
             super().store(f, sums, y, runs, width, constants)
 

@@ -108,7 +108,8 @@ class Direct(Mac):
         for c in range(width):
             f.store(made, c, sums[c])
         with f.loop(width) as c:
-            f.store(y, target + channel + c, self.finish(made[c], channel + c, constants))
+            place = target + channel + c
+            f.store(y, place, self.stored(self.finish(made[c], channel + c, constants), place, constants))
 
 
 @kernel("Conv")

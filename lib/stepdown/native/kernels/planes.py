@@ -269,7 +269,8 @@ class _Block:
             target = f.let(plane * image.out_width + at[2])
 
             def one(i: Expr) -> None:
-                f.store(y, target + i, code.finish(made[c * (count * lanes) + i], channel, self.constants))
+                result = code.finish(made[c * (count * lanes) + i], channel, self.constants)
+                f.store(y, target + i, code.stored(result, target + i, self.constants))
 
             along(f, columns, lanes, one)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from stepdown.native.kernels.base import Buffers
 from stepdown.native.kernels.image import powers
+from stepdown.native.kernels.joined import Joined
 from stepdown.native.machine import Machine
 from stepdown.native.rescaling import Output, Scale
 from stepdown.native.tir import Expr, Function, span
@@ -31,9 +32,9 @@ def is_vectorised(scale: Scale, machine: Machine) -> bool:
 
 def store_scaled(
     f: Function, scale: Scale, output: Output, lanes: int, sums: Any, y: Any, runs: Sequence[Run], width: int,
-    constants: Buffers,
+    constants: Buffers, joined: Joined | None = None,
 ) -> None:  # fmt: skip
-    """Store runs of `width` sums: scaled in vectors of `lanes`, packed all together."""
+    """Store runs of `width` sums: scaled in vectors of `lanes`, packed all together, then what is joined is made."""
     held, packed = f.local("int32", len(runs) * width), f.local(output.dtype, len(runs) * width)
     for i, run in enumerate(runs):
         for first, count, part in powers(width, lanes):
@@ -43,5 +44,16 @@ def store_scaled(
                 f.store(held, span(i * width + at, part), scaled(sums[span(run.source + at, part)], parts))
     with f.loop(len(runs) * width, "vector") as lane:
         f.store(packed, lane, output.stored(held[lane]))
+    stored = joined_results(f, joined, packed, runs, width, constants) if joined else packed
     for i, run in enumerate(runs):
-        f.store(y, span(run.target, width), packed[span(i * width, width)])
+        f.store(y, span(run.target, width), stored[span(i * width, width)])
+
+
+def joined_results(f: Function, joined: Joined, made: Any, runs: Sequence[Run], width: int, constants: Buffers) -> Any:
+    """Return what a joined op makes of runs of `width` results, which lie in a row."""
+    results = f.local(joined.result.dtype, len(runs) * width)
+    for i, run in enumerate(runs):
+        with f.loop(width, "vector") as lane:
+            place = i * width + lane
+            f.store(results, place, joined.element(made[place], run.target + lane, constants))
+    return results

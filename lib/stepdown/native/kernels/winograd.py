@@ -263,7 +263,7 @@ class WinogradCode(OverWindows, Mac):
             def row(i: int) -> None:
                 for j in range(columns):
                     target = (pixel + i * image.out_width + j) * image.out_channels + channel + lane
-                    f.store(y, target, finished[i * m + j])
+                    f.store(y, target, self.stored(finished[i * m + j], target, constants))
 
             for i in range(whole):
                 row(i)
