@@ -19,7 +19,8 @@ class Dot:
 
     `operand` is the type of the copied operands; a centred copy has its zero point removed. `offset` is added to what
     is stored where it is not, and compensated in the bias. Sums that `wraps` keep their low 32 bits. A step holds
-    products in `between` registers before they are added.
+    products in `between` registers before they are added. So many steps are written `in_line`, and with more than one
+    the results of a block, too.
     """
 
     lanes: int
@@ -29,6 +30,7 @@ class Dot:
     sums: str = "int32"
     wraps: bool = False
     between: int = 0
+    in_line: int = 1
 
     @property
     def text(self) -> str:
@@ -94,7 +96,8 @@ class Pairs(_Vectors):
     """Two products of 16-bit integers a lane: pmaddwd, exact for every 8-bit operand less its zero point."""
 
     group: int = 2
-    between: int = 2
+    between: int = 1
+    in_line: int = 2
 
     def weights(self, f: Function, buffer: Any, index: Expr) -> Any:
         """Return the widened weights."""

@@ -5,14 +5,15 @@ the shift is done on 32 bits, of which a vector register holds twice as many: of
 added and the shifted-out part below it are multiples of 2^32, so the low half never decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from stepdown.errors import UnsupportedModel
-from stepdown.native.tir import Expr, bits, cast, clamp, const, high_halves, repeat, select
+from stepdown.native.pairs import LANES, chosen, high_halves, packed, products
+from stepdown.native.tir import Expr, bits, cast, clamp, const, repeat, select
 from stepdown.numerics.rescale import MAX_SHIFT
 
 _HIGH = 33
@@ -35,6 +36,10 @@ class Output:
         low, high = (bound - self.zero_point for bound in self.bounds)
         kept = cast("int32", clamp(scaled, low, high, wide))
         return cast(self.dtype, kept + self.zero_point if self.zero_point else kept)
+
+    def packed(self, even: Expr, odd: Expr) -> Expr:
+        """Return the same of two vectors, as `Scale.apply_two` makes them, in a row."""
+        return packed(even, odd, self.zero_point, self.dtype, self.bounds)
 
 
 class Scale:
@@ -111,7 +116,7 @@ class Scale:
             shift = cast("int64", parts["shift"])
             half = const(1, "int64") << (shift - 1)
             return (cast("int64", total) * cast("int64", parts["multiplier"]) + half) >> shift
-        lifted = total << self._lift if self._lift else total
+        lifted = self._lifted(total)
         high = cast("int32", (cast("int64", lifted) * cast("int64", parts["multiplier"])) >> const(32, "int64"))
         return (high + parts["half"]) >> parts["shift"]
 
@@ -125,9 +130,26 @@ class Scale:
 
         What a compiler makes of `apply` on vectors has three times as many moves between lanes.
         """
-        lifted = total << self._lift if self._lift else total
-        multiplier = repeat(parts["multiplier"], lanes) if self._multiplier.size == 1 else parts["multiplier"]
-        return (high_halves(lifted, multiplier, lanes) + parts["half"]) >> parts["shift"]
+        parts = self._in_lanes(parts, lanes)
+        return (high_halves(self._lifted(total), parts["multiplier"], lanes) + parts["half"]) >> parts["shift"]
+
+    def apply_two(self, totals: Sequence[Expr], parts: Sequence[Mapping[str, Expr]]) -> tuple[Expr, Expr]:
+        """Return two vectors of `pairs.LANES` scaled sums, where `is_high`, as `pairs.packed` takes them."""
+        held = [self._in_lanes(part, LANES) for part in parts]
+        made = [products(self._lifted(t), p["multiplier"], LANES) for t, p in zip(totals, held, strict=True)]
+        scaled = []
+        for odd in range(2):
+            high = chosen(made[0][odd], made[1][odd], 1)
+            half, shift = (chosen(held[0][name], held[1][name], odd) for name in ("half", "shift"))
+            scaled.append((high + half) >> shift)
+        return scaled[0], scaled[1]
+
+    def _lifted(self, total: Expr) -> Expr:
+        return total << self._lift if self._lift else total
+
+    def _in_lanes(self, parts: Mapping[str, Expr], lanes: int) -> Mapping[str, Expr]:
+        """Return the parts as vectors, which those of channels are."""
+        return parts if self._multiplier.size > 1 else {name: repeat(part, lanes) for name, part in parts.items()}
 
     def _apply_double(self, total: Expr, parts: Mapping[str, Expr]) -> Expr:
         lifted = total << parts["left"] if "left" in parts else total

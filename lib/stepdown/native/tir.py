@@ -261,20 +261,6 @@ def interleaved(a: Expr, b: Expr, lanes: int) -> Expr:
     return tirx().Shuffle([a, b], [const(i // 2 + i % 2 * lanes) for i in range(2 * lanes)])
 
 
-def high_halves(a: Expr, b: Expr, lanes: int) -> Expr:
-    """Return (a · b) >> 32 of int32 vectors, by the products of the even lanes and those of the odd ones."""
-    (even_a, odd_a), (even_b, odd_b) = (_every_second(v, lanes) for v in (a, b))
-    products = [bits(f"int32x{lanes}", even_a * even_b), bits(f"int32x{lanes}", odd_a * odd_b)]
-    return tirx().Shuffle(products, [const(i + (i % 2) * lanes + (i + 1) % 2) for i in range(lanes)])
-
-
-def _every_second(vector: Expr, lanes: int) -> tuple[Expr, Expr]:
-    """Return the even lanes and the odd ones as int64, the latter moved: so LLVM finds the product of even lanes."""
-    odd, width = tirx().Shuffle([vector], [const(i | 1) for i in range(lanes)]), const(32, "int64")
-    even, moved = ((bits(f"int64x{lanes // 2}", v) << width) >> width for v in (vector, odd))
-    return even, moved
-
-
 def repeat(value: Expr, lanes: int) -> Expr:
     """Return a vector of one value."""
     return tirx().Broadcast(value, lanes) if lanes > 1 else value

@@ -229,7 +229,12 @@ class _Block:
         origin = row * (image.moves[0] * line) + column * across + self.group * code.depth
         if not code.copies:
             origin = origin + self.tile.column * across
-        with f.loop(image.kernel[0]) as kh, f.loop(code.jumps) as kw, f.loop(code.steps) as k:
+        in_line = dot.in_line if code.steps % dot.in_line == 0 else 1
+        with (
+            f.loop(image.kernel[0]) as kh, f.loop(code.jumps) as kw,
+            f.loop(code.steps // in_line) as several, f.loop(in_line, "unroll") as one,
+        ):  # fmt: skip
+            k = several * in_line + one
             step = (kh * code.jumps + kw) * code.steps + k
             packed_at = first + step * (dot.group * dot.lanes * self.part.width)
             weights = [
@@ -245,7 +250,7 @@ class _Block:
     def _finish(self, sums: Any, positions: int, row: Expr, column: Expr, y: Any, finish: Finish) -> None:
         """Scale the sums and store them; the last vector of a group may have fewer channels than lanes.
 
-        They go through memory, so that one loop over the positions does for all: less code, and the same time.
+        Through memory, so that one loop over the positions does for all, or in line: more code, in less time.
         """
         code, f, image, lanes = self.code, self.f, self.code.image, self.code.dot.lanes
         pixel = (self.tile.batch * image.out_height + self.tile.row + row) * image.out_width + self.tile.column + column
@@ -255,7 +260,7 @@ class _Block:
         used = self.part.width * lanes
         if self.part.end == code.vectors and self.part.count == 1:
             used -= code.vectors * lanes - code.out_depth
-        with f.loop(positions) as p:
+        with f.loop(positions, "unroll" if code.dot.in_line > 1 else "serial") as p:
             target = (pixel + p) * image.out_channels + self.group * code.out_depth + self.vector * lanes
             for piece in cuts(used, STORED * lanes):
                 for first in range(piece.first, piece.end, piece.width):
