@@ -42,6 +42,20 @@ def c_source(functions: Mapping[str, Any], machine: Machine) -> str:
     return _HEADERS + _ADDRESS.sub(r"(void *)&\1", text)
 
 
+def structural_hash(function: Any) -> int:
+    """Return a number that functions of the same code share."""
+    import tvm_ffi
+
+    return int(tvm_ffi.structural_hash(function))
+
+
+def same_code(a: Any, b: Any) -> bool:
+    """Tell whether two functions do the same, whatever their names are called."""
+    import tvm_ffi
+
+    return bool(tvm_ffi.structural_equal(a, b))
+
+
 def _built(functions: Mapping[str, Any], machine: Machine) -> Any:
     import tvm
 

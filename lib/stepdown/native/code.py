@@ -10,12 +10,13 @@ import numpy as np
 
 from stepdown.dialects.program import Program
 from stepdown.errors import UnsupportedModel
+from stepdown.native.build import same_code, structural_hash
 from stepdown.native.calls import Call, Network, Place
 from stepdown.native.machine import Machine
 from stepdown.native.network import network_of
 from stepdown.native.plan import ALIGNMENT, Life, aligned, arena, in_a_row
 from stepdown.native.steps import Step, dispatch, steps_of
-from stepdown.native.tir import Function, address, const, same_code, structural_hash
+from stepdown.native.tir import Function, address, const
 
 _RUN = "run"
 

@@ -59,6 +59,7 @@ class Function:
         self._parameters: list[Any] = []
         self._declared: list[Any] = []
         self._blocks: list[list[Any]] = [[]]
+        self._lane: tuple[Any, int, list[Any]] = self._tir.const(0, "int32"), 1, []  # counter, lanes, the block around
         self._count = 0
 
     def number(self, name: str) -> Expr:
@@ -89,9 +90,12 @@ class Function:
         if isinstance(extent, int) and extent == 1:
             yield self._tir.const(0, "int32")
             return
-        counter = self._tir.Var(self._name("i"), "int32")
+        counter, around = self._tir.Var(self._name("i"), "int32"), self._lane
+        if kind == "vector":
+            self._lane = counter, extent, self._blocks[-1]
         with self._block() as body:
             yield counter
+        self._lane = around
         self._add(self._tir.For(counter, 0, extent, self._tir.ForKind[_KINDS[kind]], self._sequence(body)))
 
     @contextmanager
@@ -162,6 +166,14 @@ class Function:
         self._add(self._tir.Bind(variable, value))
         return variable
 
+    def once(self, value: Expr) -> Expr:
+        """Compute a value once and return it, one a lane; TVM copies what `let` names to wherever the name stands."""
+        lane, lanes, block = self._lane
+        buffer = self._tir.decl_buffer((lanes,), str(value.ty), self._name("t"))
+        (block if lanes > 1 else self._blocks[-1]).append(self._tir.AllocBuffer(buffer))
+        self.store(buffer, lane, value)
+        return buffer[lane]
+
     def call(self, function: str, arguments: Sequence[Expr]) -> None:
         """Call another function of the program."""
         self._add(self._tir.Evaluate(self._tir.call_extern("int32", function, *arguments)))
@@ -191,20 +203,6 @@ class Function:
         body = self._blocks[-1]
         yield body
         self._blocks.pop()
-
-
-def structural_hash(function: Any) -> int:
-    """Return a number that functions of the same code share."""
-    import tvm_ffi
-
-    return int(tvm_ffi.structural_hash(function))
-
-
-def same_code(a: Any, b: Any) -> bool:
-    """Tell whether two functions do the same, whatever their names are called."""
-    import tvm_ffi
-
-    return bool(tvm_ffi.structural_equal(a, b))
 
 
 # --- expressions

@@ -33,20 +33,20 @@ def exponential(x: Expr) -> Expr:
     return select(x < real(-87.0), real(0.0), total * bits("float32", (n + 127) << 23))
 
 
-def square_root(x: Expr) -> Expr:
+def square_root(x: Expr, let: Callable[[Expr], Expr] = lambda value: value) -> Expr:
     """Return √x as f32, within 1 unit in the last place; NaN below 0.
 
     1 / √x by three Newton steps from the bits of x (C. Lomont, "Fast inverse square root", 2003), then one step of
     Heron's for √x itself; a number too small for the bits is lifted by 2^48. No library and no instruction is needed.
     """
     small = x < real(2.0**-100)
-    lifted = select(small, x * real(2.0**48), x)
+    lifted = let(select(small, x * real(2.0**48), x))
     inverse = bits("float32", const(0x5F375A86) - (bits("int32", lifted) >> 1))
-    half = lifted * real(0.5)
+    half = let(lifted * real(0.5))
     for _ in range(3):
-        inverse = inverse * (real(1.5) - half * inverse * inverse)
-    root = lifted * inverse
-    nearer = root + real(0.5) * inverse * (lifted - root * root)
+        inverse = let(inverse * (real(1.5) - half * inverse * inverse))
+    root = let(lifted * inverse)
+    nearer = let(root + real(0.5) * inverse * (lifted - root * root))
     between = (x > real(0.0)) & (x < real(math.inf))
     positive = select(between, select(small, nearer * real(2.0**-24), nearer), x)
     return select(x < real(0.0), real(math.nan), positive)
