@@ -67,6 +67,7 @@ class Code:
         self.functions: dict[str, Any] = {}
         self._known: dict[int, list[tuple[str, Any]]] = {}
         self._units: list[int] = []
+        self._anew: list[float] = []
         self._constant_bytes: list[int] = []
         self._called = [self._kernel(call) for call in self.network.calls]
         self._main = {self.entry: self._run() if bundle else self._run_step()}
@@ -106,7 +107,7 @@ class Code:
         """What the threads of a library do one after the other."""
         if self._each_apart:
             return [Step((number,), units) for number, units in enumerate(self._units)]
-        return steps_of(self.network.calls, self._units, self._constant_bytes)
+        return steps_of(self.network.calls, self._units, self._anew, self._constant_bytes)
 
     def _steps(self) -> dict[Place, tuple[int, int]]:
         """Return the first and the last step of every place: inputs are there before all, outputs after all."""
@@ -151,6 +152,7 @@ class Code:
         arrays = call.kernel.constants()
         written = call.kernel.function("kernel", arrays)
         self._units.append(written.units)
+        self._anew.append(written.anew)
         self._constant_bytes.append(sum(array.nbytes for array in arrays.values()))
         draft = written.finish()
         same = self._known.setdefault(structural_hash(draft), [])

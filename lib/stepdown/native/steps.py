@@ -17,6 +17,8 @@ _LEAST_US = 4.0
 from the cache of another processor (measured on two processors that do not share one)."""
 _GRAIN_US, _MOST_GRAINS = 100.0, 4
 """A thread's share is cut into so long parts, so that a thread that is done takes from one that is late."""
+_MOST_ANEW = 0.06
+"""Of all work, the share that may be done anew by the parts of a thread, so that there are several."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,20 @@ class Step:
     grains: int = 1
 
 
-def steps_of(calls: Sequence[Call], units: Sequence[int], constant_bytes: Sequence[int]) -> list[Step]:
-    """Return the steps, given into how many parts the work of each call can be divided, and what its constants take."""
+def steps_of(
+    calls: Sequence[Call], units: Sequence[int], anew: Sequence[float], constant_bytes: Sequence[int]
+) -> list[Step]:
+    """Return the steps.
+
+    Of each call is given into how many parts its work can be divided, which share of it every part does anew, and what
+    its constants take.
+    """
     made: list[Step] = []
-    for number, (call, count, held) in enumerate(zip(calls, units, constant_bytes, strict=True)):
+    for number, (call, count, again, held) in enumerate(zip(calls, units, anew, constant_bytes, strict=True)):
         time_us = cost_us(call, held)
         if count > 1 and time_us >= _LEAST_US:
-            made.append(Step((number,), count, max(1, min(_MOST_GRAINS, round(time_us / _GRAIN_US)))))
+            most = min(_MOST_GRAINS, int(_MOST_ANEW / again)) if again else _MOST_GRAINS
+            made.append(Step((number,), count, max(1, min(most, round(time_us / _GRAIN_US)))))
         elif made and made[-1].units == 1:
             made[-1] = Step((*made[-1].calls, number))
         else:

@@ -52,6 +52,8 @@ class Function:
         self.name = name
         self.units = 0
         """Into how many parts the work can be divided; 0 where no loop is shared."""
+        self.anew = 0.0
+        """The share of all work that is done anew by each part."""
         self.shares = shares
         self._inside = False
         self._part: tuple[Any, Any] | None = None

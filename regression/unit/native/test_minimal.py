@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native.compiled import differing, machines
+from native.compiled import compiled, differing, machines
 from native.graphs import program_of
 from native.test_networks import lowered
 from npu.test_networks import inputs
@@ -13,11 +13,15 @@ from onnx import helper, numpy_helper
 
 from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
+from stepdown.native import steps
 from stepdown.native.build import assembly
 from stepdown.native.code import Code
 from stepdown.native.kernels.minimal import Minimal
 from stepdown.native.kernels.minimal_forms import FORMS, FOUR, Form
 from stepdown.native.machine import Machine, machine_of
+from stepdown.runtimes.mlir import MlirRunner
+from stepdown.runtimes.native import NativeRunner
+from stepdown.runtimes.runner import RunnerOptions
 
 MACHINES = machines()
 RNG = np.random.default_rng(9)
@@ -81,6 +85,40 @@ def test_processors_with_vnni_sum_pairs_at_once() -> None:
     text = assembly({n: f for n, f in code.functions.items() if n.endswith("minimal")}, machine)
     assert "vpdpwssd" in text
     assert "vpmaddwd" not in text
+
+
+LITTLE = 2500
+"""Bytes of scratch memory, of which a few rows of tiles fit at a time."""
+SHARED = {
+    "bands": ((16, 16), (21, 9), 65536, True),
+    "bands in rounds": ((16, 16), (45, 9), LITTLE, True),
+    "blocks": ((16, 64), (7, 8), 65536, False),
+    "blocks of rounds": ((32, 64), (31, 9), 2 * LITTLE, False),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_threads_share_bands_or_blocks(case, tmp_path: Path, monkeypatch) -> None:
+    """As few and as many as there are, threads make the bytes of the reference, and each has something to do."""
+    shape, size, scratch_bytes, by_bands = SHARED[case]
+    monkeypatch.setattr(steps, "_LEAST_US", 0.0)
+    monkeypatch.setattr(steps, "_GRAIN_US", 1.0)
+    program = lowered(network([shape], size, [1] * 4), "INT8")
+    machine = replace(MACHINES["x86-64-v3"], scratch_bytes=scratch_bytes)
+    code = Code(program, machine, "net")
+    (at,) = (i for i, call in enumerate(code.network.calls) if isinstance(call.kernel, Minimal))
+    plan = code.network.calls[at].kernel.plan
+    assert plan.cutting.by_bands == by_bands
+    assert ("rounds" in case) == (plan.at_once < plan.bands)
+    assert next(step.units for step in code.steps if at in step.calls) > 2
+    given = inputs(program)
+    wanted = MlirRunner(program).run(given, "all")
+    compiled(program, machine, tmp_path).close()
+    for threads in (1, 2, 3, 5):
+        runner = NativeRunner(tmp_path / "net.so", RunnerOptions(threads=threads))
+        got = runner.run(given, "all")
+        runner.close()
+        assert all(got[name].tobytes() == wanted[name].tobytes() for name in got)
 
 
 def test_little_memory_and_rest_channels_do_without(tmp_path: Path) -> None:

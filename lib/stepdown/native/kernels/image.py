@@ -170,17 +170,36 @@ def rounds(f: Function, count: int, before: int, parts: list[Cut], shared: bool)
     return f.shared(count, before, sum(p.count for p in parts)) if shared else f.loop(count)
 
 
-def blocks_of(f: Function, parts: list[Cut], most: int, shared: bool) -> Iterator[tuple[Expr, Cut]]:
-    """Write the loops over the rounds of all `parts`, and give what each begins with, and its part.
+def rounds_in(extent: Expr, step: int) -> Expr:
+    """Return how many steps there are to the end, not below 0."""
+    return tirx().truncdiv(largest(extent, 0) + (step - 1), step)
 
-    Where `shared`, threads share them, in pieces of neighbouring rounds, `most` at most.
+
+def rounds_of_blocks(
+    f: Function, parts: list[Cut], blocks: int, shared: bool
+) -> Iterator[tuple[Expr, Cut, tuple[Expr, Expr] | None]]:
+    """Write the loops over the rounds of all `parts`; give what each begins with, its part, and which blocks to do.
+
+    Where `shared`, threads share the blocks of all rounds, a row of `blocks` for each round: so a thread has whole
+    rounds where there are enough, and else some blocks of one. Rounds without blocks of its own are left out.
     """
-    count = sum(part.count for part in parts)
-    units = min(count, most)
-    ends = [f.let(tirx().truncdiv(end * count, units)) for end in f.share(units)] if shared else []
+    low, high = f.share(blocks * sum(part.count for part in parts)) if shared else (0, 0)
     for before, part in counted(parts):
-        own = [f.let(smallest(largest(end - before, 0), part.count)) for end in ends]
-        with f.between(*own) if shared else f.loop(part.count) as i:
+        with f.loop(part.count) as i:
+            first = f.let(part.first + i * part.width)
+            if not shared:
+                yield first, part, None
+                continue
+            begin, end = (f.let(kept(at - (before + i) * blocks, 0, blocks)) for at in (low, high))
+            with f.when(begin < end):
+                yield first, part, (begin, end)
+
+
+def blocks_of(f: Function, parts: list[Cut], own: tuple[Expr, Expr] | None) -> Iterator[tuple[Expr, Cut]]:
+    """Write the loops over the rounds of all `parts`, or over those of its `own`; give what each begins with."""
+    for before, part in counted(parts):
+        ends = [f.let(kept(end - before, 0, part.count)) for end in own] if own else []
+        with f.between(*ends) if own else f.loop(part.count) as i:
             yield f.let(part.first + i * part.width), part
 
 

@@ -21,16 +21,14 @@ from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice, kernel
 from stepdown.native.kernels.conv import IntegerMac
-from stepdown.native.kernels.image import blocks_of, counted, cuts, rounds
+from stepdown.native.kernels.image import blocks_of, cuts, rounds_in, rounds_of_blocks
 from stepdown.native.kernels.minimal_forms import FORMS, both, plus
 from stepdown.native.kernels.minimal_plan import Plan, direct_cost
 from stepdown.native.kernels.results import Run
 from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.kernels.windows import OverWindows
-from stepdown.native.tir import Expr, Function, cast, const, tirx
+from stepdown.native.tir import Expr, Function, cast, const, smallest, tirx
 
-_MOST_SHARES = 4
-"""Parts of the blocks of output channels, each of which changes the image anew."""
 Keep = Callable[[Expr], Expr]
 _WINDOW = (3, 3)
 _ROOM = 8
@@ -58,7 +56,11 @@ class Minimal(OverWindows, IntegerMac):
         if image.channels % self.dot.group or image.out_channels % self.dot.lanes:
             raise self.refuse("has channels that do not fill vectors")
         reach, room = self._reach(), _ROOM * self.machine.scratch_bytes
-        plans = [Plan(form, image, self.dot, self.machine.registers, room) for form in FORMS if reach < form.most]
+        plans = [
+            Plan(form, image, self.dot, self.machine.registers, room, self.machine.shares)
+            for form in FORMS
+            if reach < form.most
+        ]
         fitting = [plan for plan in plans if plan.bytes <= 4 * room and plan.cost < direct]
         if not fitting:
             raise self.refuse("is as fast without minimal filtering")
@@ -101,33 +103,40 @@ class Minimal(OverWindows, IntegerMac):
     # --- code
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
-        """Write the loops over images, bands of tiles, and blocks of output channels.
+        """Write the loops over images, bands of rows of tiles, and blocks of output channels (see `Cutting`)."""
+        plan, scratch = self.plan, constants["scratch"]
+        f.anew = plan.anew
+        with f.loop(self.over.batch) as n:
+            for first, count, own in self._bands(f):
+                with f.loop(count) as held:
+                    self._change_image(f, inputs[0], scratch, (n, first + held), held)
+                for vector, part in blocks_of(f, plan.blocks, own):
+                    self._change_weights(f, constants, vector, part.width)
+                    with f.loop(count) as held:
+                        self._block(f, results[0], constants, (n, first + held, held), (vector, part.width))
 
-        Threads share the bands; where there is one they share the blocks, and each changes the image.
-        """
-        bands = cuts(self.plan.down, self.plan.rows)
-        several = len(bands) > 1 or bands[0].count > 1 or not self.machine.shares
-        for before, down in counted(bands):
-            with f.loop(self.over.batch) as n, rounds(f, down.count, before, bands, several) as i:
-                at = n, f.let(down.first + i * down.width)
-                self._change_image(f, inputs[0], constants["scratch"], at, down.width)
-                self._blocks(f, results[0], constants, at, down.width, not several)
+    def _bands(self, f: Function) -> Iterator[tuple[Expr, Expr, tuple[Expr, Expr] | None]]:
+        """Write the loops over bands; yields the first one of those at a time, how many they are, and which blocks."""
+        plan = self.plan
+        if not (plan.cutting.by_bands and f.shares):
+            rounds, blocks = cuts(plan.bands, plan.at_once), sum(part.count for part in plan.blocks)
+            for first, part, own in rounds_of_blocks(f, rounds, blocks, f.shares):
+                yield first, part.width, own
+            return
+        low, high = f.share(plan.bands)
+        with f.loop(rounds_in(high - low, plan.at_once)) as i:
+            first = f.let(low + i * plan.at_once)
+            yield first, f.let(smallest(high - first, plan.at_once)), None
 
-    def _blocks(self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr], rows: int, shared: bool) -> None:
-        """Write the loop over blocks of output channels, for `rows` rows of tiles from (image, row of tiles) on."""
-        parts = cuts(self.plan.all_vectors, self.plan.vectors)
-        for vector, part in blocks_of(f, parts, _MOST_SHARES, shared):
-            self._change_weights(f, constants, vector, part.width)
-            self._block(f, y, constants, at, rows, (vector, part.width))
-
-    def _change_image(self, f: Function, x: Any, scratch: Any, at: tuple[Expr, Expr], rows: int) -> None:
-        """Change `rows` rows of tiles, from (image, row of tiles) on: each place of a tile into a plane of its own."""
+    def _change_image(self, f: Function, x: Any, scratch: Any, at: tuple[Expr, Expr], held: Expr) -> None:
+        """Change the band of tiles `at` (image, band) as the one that is `held`: each place into a plane of its own."""
         plan, channels, m = self.plan, self.over.channels, self.plan.form.results
-        columns, band = plan.image.band(plan.image.out_width, 1), self.band()
+        columns, rows = plan.image.band(plan.image.out_width, 1), plan.cutting.band
         with f.loop(rows) as r:
-            band.write(f, x, scratch, (at[0], (at[1] + r) * m, 0), (m, plan.image.out_width))
+            self.band().write(f, x, scratch, (at[0], (at[1] * rows + r) * m, 0), (m, plan.image.out_width))
             with f.loop(plan.across) as t:
-                source, target = t * (m * channels), plan.starts[0] + (r * plan.across + t) * channels
+                source = t * (m * channels)
+                target = plan.starts[0] + ((held * rows + r) * plan.across + t) * channels
 
                 def tile(c: Expr, keep: Keep) -> None:
                     size = range(plan.form.size)
@@ -160,23 +169,24 @@ class Minimal(OverWindows, IntegerMac):
                 body(piece.first + i * piece.width + lane, keep)
 
     def _block(
-        self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr], rows: int, block: tuple[Expr, int]
+        self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr, Expr], block: tuple[Expr, int]
     ) -> None:
-        """Write the sums of a block (vector, vectors) for `rows` rows of tiles, from (image, row of tiles) on.
+        """Write the sums of a block (vector, vectors) for the band `at` (image, band, the how manieth that is held).
 
         The first channel goes through memory too: else compilers load its scales before the sums, and lack registers.
         """
         plan, (vector, vectors) = self.plan, block
-        width = vectors * self.dot.lanes
+        width, rows = vectors * self.dot.lanes, plan.cutting.band
         for tiles in cuts(rows * plan.across, plan.positions):
             with f.loop(tiles.count) as k:
                 tile = f.let(tiles.first + k * tiles.width)
+                held = f.let(at[2] * (rows * plan.across) + tile)
                 made = f.local("int32", plan.places * tiles.width * width + 1)
                 f.store(made, plan.places * tiles.width * width, vector * self.dot.lanes)
                 with f.loop(plan.places) as place:
-                    self._sums(f, constants["scratch"], made, place, tile, tiles.width, vectors)
+                    self._sums(f, constants["scratch"], made, place, held, tiles.width, vectors)
                 with f.loop(tiles.width) as p:
-                    at_row = at[1] + tirx().truncdiv(tile + p, plan.across)
+                    at_row = at[1] * rows + tirx().truncdiv(tile + p, plan.across)
                     at_column = tirx().truncmod(tile + p, plan.across)
                     corner = at[0], f.let(at_row * plan.form.results), f.let(at_column * plan.form.results)
                     source = partial(_place, made, p * width, tiles.width * width)
@@ -220,8 +230,8 @@ class Minimal(OverWindows, IntegerMac):
 
         self._each(f, "int32", channels, tile)
         with (
-            f.loop(form.results) as i, self._inside(f, row + i, over.out_height),
-            f.loop(form.results) as j, self._inside(f, column + j, over.out_width),
+            f.loop(form.results) as i, self._inside(f, row + i, 0), f.loop(form.results) as j,
+            self._inside(f, column + j, 1),
         ):  # fmt: skip
             at = f.let((((n * over.out_height + row + i) * over.out_width) + column + j) * over.out_channels + first)
             start = f.let((i * form.results + j) * channels)
@@ -233,9 +243,10 @@ class Minimal(OverWindows, IntegerMac):
                         f.store(sums, start + c + lane, plus(whole, constants["bias"][first + c + lane]))
                     self.store(f, sums, y, [Run(start + c, at + c, first + c)], piece.width, constants)
 
-    def _inside(self, f: Function, place: Expr, size: int) -> AbstractContextManager[None]:
-        """Return the condition that a place is in the image, where some tiles have it outside."""
-        return f.when(place < size) if size % self.plan.form.results else nullcontext()
+    def _inside(self, f: Function, place: Expr, axis: int) -> AbstractContextManager[None]:
+        """Return the condition that a row (axis 0) or column is in the image, where some tiles have it outside."""
+        size, whole = ((i.out_height, i.out_width)[axis] for i in (self.over, self.plan.image))
+        return f.when(place < size) if size < whole else nullcontext()
 
 
 def _kept(f: Function, registers: Any, places: Iterator[Expr], value: Expr) -> Expr:

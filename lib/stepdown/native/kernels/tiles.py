@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepdown.native.kernels.band import Band
-from stepdown.native.kernels.image import Image, cuts
-from stepdown.native.tir import Expr, Function, largest, smallest, tirx
+from stepdown.native.kernels.image import Image, cuts, rounds_in
+from stepdown.native.tir import Expr, Function, smallest
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def shared_tiles(f: Function, image: Image, block: Block) -> Iterator[Tile]:
         return
     with f.loop(image.batch) as batch:
         low, high = f.share(image.out_height)
-        with f.loop(_rounds(high - low, block.rows)) as i:
+        with f.loop(rounds_in(high - low, block.rows)) as i:
             row = f.let(low + i * block.rows)
             rows = f.let(smallest(high - row, block.rows))
             for across in cuts(image.out_width, block.columns):
@@ -101,7 +101,7 @@ def _pixels(f: Function, image: Image, block: Block) -> Iterator[Tile]:
     width, whole = block.positions, image.out_width // block.positions
     rest, a_tile = image.out_width - whole * width, -(-block.columns // width)
     low, high = f.share(whole + (rest > 0))
-    with f.loop(_rounds(high - low, a_tile)) as i:
+    with f.loop(rounds_in(high - low, a_tile)) as i:
         first = f.let(low + i * a_tile)
         end = f.let(smallest(high, first + a_tile))
         count = f.let(smallest(end, whole) - first)
@@ -113,8 +113,3 @@ def _pixels(f: Function, image: Image, block: Block) -> Iterator[Tile]:
 
 def _places(columns: int, block: Block) -> tuple[Places, ...]:
     return tuple(Places(cut.first, cut.count, cut.width) for cut in cuts(columns, block.positions))
-
-
-def _rounds(extent: Expr, step: int) -> Expr:
-    """Return how many steps there are to the end, not below 0."""
-    return tirx().truncdiv(largest(extent, 0) + (step - 1), step)

@@ -54,10 +54,18 @@ class Tiling:
     def cost(self) -> float:
         """Return what an image costs, in products of vectors."""
         image, made, tiles = self.image, self.filter, self.tiles[0] * self.tiles[1]
-        inward = _twice(made.inward, made.size) * -(-image.channels // self.lanes)
         outward = _twice(made.outward, made.size) * self.vectors
         weights = _twice(made.of_weights, TAPS) * image.channels * self.vectors
-        return tiles * (self.places * image.channels * self.vectors + inward + outward) + weights
+        return tiles * (self.places * image.channels * self.vectors + self._inward + outward) + weights
+
+    @property
+    def operands_share(self) -> float:
+        """What transforming the operands is of all."""
+        return self.tiles[0] * self.tiles[1] * self._inward / self.cost()
+
+    @property
+    def _inward(self) -> float:
+        return _twice(self.filter.inward, self.filter.size) * -(-self.image.channels // self.lanes)
 
     # --- cuts
 

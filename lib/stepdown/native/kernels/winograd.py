@@ -21,7 +21,7 @@ from stepdown.native.effort import FROM_FUSIONS
 from stepdown.native.kernels.band import Band
 from stepdown.native.kernels.base import Buffers, Choice, kernel
 from stepdown.native.kernels.conv import FloatMac, Mac
-from stepdown.native.kernels.image import Cut, blocks_of, counted, cuts, rounds
+from stepdown.native.kernels.image import Cut, blocks_of, cuts, rounds_of_blocks
 from stepdown.native.kernels.tile_sizes import WITHOUT, TileSizes
 from stepdown.native.kernels.tiling import Tiling
 from stepdown.native.kernels.windows import OverWindows
@@ -33,8 +33,6 @@ tiles, whose sums are more exact, may cost a little more."""
 
 _LEAST_BYTES, _ROOM = 1 << 14, 16
 """Of memory beside tensors where tiles pay; how much more of it the operands may take: they are read in a row."""
-_MOST_PARTS = 4
-"""Into how many the blocks are shared by threads: each part transforms all operands."""
 
 
 class WinogradCode(OverWindows, Mac):
@@ -111,23 +109,17 @@ class WinogradCode(OverWindows, Mac):
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over images, rows of tiles, and blocks of output channels.
 
-        Threads share the rows; where all are done at a time they share the blocks, and each transforms the operands.
+        Threads share the blocks of all rows: those that have blocks of the same rows each transform their operands.
         """
-        parts = cuts(self.tiling.tiles[0], self.tiling.rows)
-        by_rows = len(parts) > 1 or parts[0].count > 1 or not self.machine.shares
+        tiling, rounds = self.tiling, cuts(self.tiling.tiles[0], self.tiling.rows)
+        f.anew = tiling.operands_share / sum(part.count for part in rounds)
         with f.loop(self.over.batch) as batch:
-            for before, part in counted(parts):
-                with rounds(f, part.count, before, parts, by_rows) as i:
-                    at = batch, f.let(part.first + i * part.width)
-                    with f.loop(part.width) as row:
-                        self._operands(f, inputs[0], constants["scratch"], (batch, at[1] + row), row)
-                    self._blocks(f, results[0], constants, at, part.width, not by_rows)
-
-    def _blocks(self, f: Function, y: Any, constants: Buffers, at: tuple[Expr, Expr], rows: int, shared: bool) -> None:
-        """Sum and store block after block of output channels, of some rows of tiles from (image, row) on."""
-        for vector, block in blocks_of(f, self.tiling.blocks, _MOST_PARTS, shared):
-            self._sums(f, constants, vector, block.width, rows * self.tiling.tiles[1])
-            self._results(f, y, constants, at, rows, vector, block)
+            for first, part, own in rounds_of_blocks(f, rounds, sum(b.count for b in tiling.blocks), f.shares):
+                with f.loop(part.width) as row:
+                    self._operands(f, inputs[0], constants["scratch"], (batch, first + row), row)
+                for vector, block in blocks_of(f, tiling.blocks, own):
+                    self._sums(f, constants, vector, block.width, part.width * tiling.tiles[1])
+                    self._results(f, results[0], constants, (batch, first), part.width, vector, block)
 
     def _operands(self, f: Function, x: Any, scratch: Any, at: tuple[Expr, Expr], row: Expr) -> None:
         """Transform a row of tiles, the one `at` (image, row of tiles), as the `row`-th of those held."""
