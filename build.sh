@@ -31,6 +31,7 @@ build() (
     up_to_date && exit 0 # another run has just finished it
     if ! healthy; then
         find_python
+        [[ ! -L $venv ]] || fail 2 ".venv is a link to $(readlink "$venv"), perhaps another checkout's; remove the link"
         make_environment
     fi
     for group in "${groups[@]}"; do
