@@ -1,6 +1,7 @@
 """Ops that make each element of the result from the elements of the operands at the same place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ class Elementwise(Kernel):
     """A kernel that gives `element`: the result from the operands, which broadcast; constants are operands too."""
 
     layout = SAME
+    once: Callable[[Expr], Expr]
+    """Names what is computed while code is written (`Function.once`)."""
 
     @property
     def sides(self) -> list[SSAValue]:
@@ -32,12 +35,17 @@ class Elementwise(Kernel):
         held = {f"c{i}": self.weights[i] for i, _ in enumerate(self.sides)}
         return {name: array for name, array in held.items() if array is not None}
 
+    def viewed(self, index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape that broadcasts in place of an operand's own."""
+        return shape
+
     def element(self, values: Sequence[Expr], constants: Buffers) -> Expr:
         """Return an element of the result."""
         raise NotImplementedError
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops."""
+        self.once = f.once
         (result,) = self.results
         given = iter(zip(self.tensors, inputs, strict=True))
         sides = [
@@ -46,13 +54,19 @@ class Elementwise(Kernel):
             else next(given)
             for i, v in enumerate(self.sides)
         ]
-        steps = [_broadcast(tensor, result) for tensor, _ in sides] + [[result.strides[at] for at in result.order]]
+        views = [_view(tensor, self.viewed(i, tensor.shape)) for i, (tensor, _) in enumerate(sides)]
+        steps = [_broadcast(view, result) for view in views] + [[result.strides[at] for at in result.order]]
 
         def body(at: list[Expr]) -> None:
             values = [buffer[i] for (_, buffer), i in zip(sides, at, strict=False)]
             f.store(results[0], at[-1], self.element(values, constants))
 
         spread(f, result.stored_shape, steps, max(4, 2 * self.machine.lanes), body)
+
+
+def _view(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor in a shape of as many elements; one that differs lies in its order."""
+    return tensor if shape == tensor.shape else replace(tensor, shape=shape, order=logical(len(shape)))
 
 
 def _broadcast(tensor: Tensor, result: Tensor) -> list[int]:

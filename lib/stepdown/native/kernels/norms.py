@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from stepdown.native.kernels.base import Buffers, kernel
-from stepdown.native.kernels.floating import real, square_root
+from stepdown.native.kernels.functions import real, sqrt
 from stepdown.native.kernels.reals import RealKernel, View
 from stepdown.native.kernels.slices import Folded, Slice, lying
 from stepdown.native.tensors import Order, Tensor
@@ -102,7 +102,7 @@ def squares(each: Slice, value: Callable[[list[Expr], Expr], Expr]) -> Folded:
 
 def root(each: Slice, x: Expr) -> Expr:
     """Return √x."""
-    return square_root(each.f.once(x), each.f.once)
+    return sqrt(each.f.once, each.f.once(x))
 
 
 def _less(x: Expr, centre: Folded | None, lane: Expr) -> Expr:
