@@ -3,8 +3,10 @@
 They keep the rules of `functions`: within 4 units in the last place over the whole range, no library is called.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +124,7 @@ def angles() -> dict[str, np.ndarray]:
         return {"high": np.array(high), "low": np.array(low)}
 
 
-def quarters(let: Let, x: Expr, table: dict[str, Expr]) -> tuple[Expr, Expr]:
+def quarters(let: Let, x: Expr, table: Mapping[str, Any]) -> tuple[Expr, Expr]:
     """Return n modulo 4 as int32 and r as f32, of |x| = n · π/2 + r, |r| ≤ π/4.
 
     From 2^24 on, |x| = m · 2^e with an integer m below 2^24, and 2^e is replaced by its place in the circle. Both
@@ -149,19 +151,19 @@ def sine(let: Let, n: Expr, r: Expr) -> Expr:
     return bits("float32", of.raw(value) ^ ((n & const(2)) << 30))
 
 
-def sin(let: Let, x: Expr, table: dict[str, Expr]) -> Expr:
+def sin(let: Let, x: Expr, table: Mapping[str, Any]) -> Expr:
     """Return sin x."""
     n, r = quarters(let, x, table)
     return bits("float32", of.raw(let(sine(let, n, r))) ^ (of.raw(x) & const(of.SIGN)))
 
 
-def cos(let: Let, x: Expr, table: dict[str, Expr]) -> Expr:
+def cos(let: Let, x: Expr, table: Mapping[str, Any]) -> Expr:
     """Return cos x."""
     n, r = quarters(let, x, table)
     return sine(let, let(n + const(1)), r)
 
 
-def tan(let: Let, x: Expr, table: dict[str, Expr]) -> Expr:
+def tan(let: Let, x: Expr, table: Mapping[str, Any]) -> Expr:
     """Return sin x / cos x."""
     n, r = quarters(let, x, table)
     quotient = let(sine(let, n, r) / sine(let, let(n + const(1)), r))
