@@ -35,10 +35,11 @@ def example_of(name):
     return [a.astype(np.float32) if a is not None and a.dtype.kind == "f" else a for a in arrays], attributes
 
 
-def program_of(name, arrays, attributes):
-    """Return a TOP program of one op; operands after a MAC's first are weights, as in a network."""
+def program_of(name, arrays, attributes, weights=None):
+    """Return a TOP program of one op; unless `weights` says which, operands after a MAC's first are constants."""
     op = TOP_OPS[name]
-    weights = range(1, len(arrays)) if op.kind is Kind.MAC else ()
+    if weights is None:
+        weights = range(1, len(arrays)) if op.kind is Kind.MAC else ()
     types = {
         f"in{i}": tensor(a.shape, storage_of_dtype(a.dtype))
         for i, a in enumerate(arrays)
