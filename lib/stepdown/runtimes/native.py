@@ -155,7 +155,7 @@ def as_dumped(raw: np.ndarray, described: Mapping[str, Any]) -> np.ndarray:
     placed = lying.transpose(np.argsort(order)) if order else lying
     if described["layout_order"]:
         placed = placed.transpose(described["layout_order"])
-    placed = np.ascontiguousarray(placed)
+    placed = np.asarray(placed, order="C")  # which leaves a number without dimensions as it is
     return from_bf16_bits(placed) if described["type"] == "bf16" else placed
 
 

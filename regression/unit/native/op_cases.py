@@ -90,7 +90,7 @@ def check_cases(cases: list[Case], mode: str, machine: Machine, folder: Path, un
         runner.close()
     assert got.keys() == wanted.keys()
     far = {name: text for name in got if (text := apart(got[name], wanted[name], mode, units))}
-    assert not far
+    assert not far, far
 
 
 def apart(got: np.ndarray, wanted: np.ndarray, mode: str, units: float) -> str:

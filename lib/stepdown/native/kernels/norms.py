@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from stepdown.native.kernels import functions as of
 from stepdown.native.kernels.base import Buffers, kernel
-from stepdown.native.kernels.functions import real, sqrt
+from stepdown.native.kernels.functions import real
 from stepdown.native.kernels.reals import RealKernel, View
 from stepdown.native.kernels.slices import Folded, Slice, lying
 from stepdown.native.tensors import Order, Tensor
-from stepdown.native.tir import Expr, Function, largest, select
+from stepdown.native.tir import Expr, Function, select
 
 _F32 = "float32"
 _LEAST_DEVIATION = 1e-9
@@ -72,11 +73,7 @@ class Norm(RealKernel):
         each.each(element)
         told = [s for s in (centre, factor) if s is not None][: len(results) - 1]
         for number, statistic in enumerate(told, 1):
-            self._tell(each, results[number], len(operands) + number, statistic)
-
-    def _tell(self, each: Slice, result: View, number: int, statistic: Folded) -> None:
-        """Store a statistic of each slice."""
-        each.once(lambda at, lane: each.f.store(result.buffer, at[number], result.closed(each.f.once(statistic(lane)))))
+            results[number].tell(each, len(operands) + number, statistic)
 
     def centre(self, each: Slice, x: View, count: int) -> Folded | None:
         """Return what is taken from each element; None: nothing."""
@@ -102,7 +99,7 @@ def squares(each: Slice, value: Callable[[list[Expr], Expr], Expr]) -> Folded:
 
 def root(each: Slice, x: Expr) -> Expr:
     """Return √x."""
-    return sqrt(each.f.once, each.f.once(x))
+    return of.sqrt(each.f.once, each.f.once(x))
 
 
 def _less(x: Expr, centre: Folded | None, lane: Expr) -> Expr:
@@ -168,15 +165,12 @@ class PowerNorm(Norm):
         if self.op.p == 2:  # type: ignore[attr-defined]
             total = squares(each, value)
             return each.kept(_F32, lambda lane: root(each, total(lane)))
-        return each.fold(_F32, real(0.0), lambda at, lane: magnitude(each.f.once(value(at, lane))), lambda a, b: a + b)
+        return each.fold(
+            _F32, real(0.0), lambda at, lane: of.magnitude(each.f.once(value(at, lane))), lambda a, b: a + b
+        )
 
     def _inverse(self, norm: Folded) -> Folded:
         return lambda lane: select(norm(lane) > real(0.0), real(1.0) / norm(lane), real(1.0))
-
-
-def magnitude(x: Expr) -> Expr:
-    """Return |x|."""
-    return largest(x, real(0.0) - x)
 
 
 @kernel("GroupNorm")

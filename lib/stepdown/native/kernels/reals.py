@@ -10,6 +10,7 @@ from xdsl.ir import SSAValue
 from stepdown.dialects.types import is_none, shape_of, storage_of
 from stepdown.native.halves import HALVES, Half
 from stepdown.native.kernels.base import SAME, Buffers, Kernel
+from stepdown.native.kernels.slices import Folded, Slice
 from stepdown.native.tensors import Tensor, logical
 from stepdown.native.tir import Expr
 
@@ -32,6 +33,10 @@ class View:
     def closed(self, value: Expr) -> Expr:
         """Return a value in f32 as it is stored."""
         return self.half.closed(value) if self.half else value
+
+    def tell(self, each: Slice, number: int, made: Folded) -> None:
+        """Store one value of each slice; `number` is that of this buffer's place."""
+        each.once(lambda at, lane: each.f.store(self.buffer, at[number], self.closed(each.f.once(made(lane)))))
 
 
 class RealKernel(Kernel):

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from math import prod
 from typing import Any, ClassVar
 
-from stepdown.dialects.types import shape_of, storage_of
+from stepdown.dialects.types import quant_of, shape_of, storage_of
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel
 from stepdown.native.kernels.elementwise import output_of, reach
 from stepdown.native.kernels.image import counted, cuts, rounds
@@ -26,7 +26,8 @@ class Reduction(Kernel):
 
     def check(self) -> None:
         """Refuse other types."""
-        if storage_of(self.op.operands[0]) not in self.types:
+        kind = storage_of(self.op.operands[0])
+        if kind not in self.types or (kind in ("i8", "u8") and not quant_of(self.op.operands[0])):
             raise self.refuse(f"is not of {' or '.join(self.types)}")
         shape = shape_of(self.op.operands[0])
         axes = self.op.axes or range(len(shape))  # type: ignore[attr-defined]
@@ -143,23 +144,3 @@ class Extreme(Reduction):
     def result(self, total: Expr) -> Expr:
         """Return it as it is."""
         return total
-
-
-@kernel("ReduceMean", "ReduceSum")
-class FloatSummation(Reduction):
-    """The sum, divided by the count for a mean."""
-
-    types = ("f32",)
-    sum_type = "float32"
-
-    def start(self) -> Expr:
-        """Return 0."""
-        return const(0.0, "float32")
-
-    def combine(self, total: Expr, value: Expr) -> Expr:
-        """Return the sum."""
-        return total + value
-
-    def result(self, total: Expr) -> Expr:
-        """Return the sum or the mean."""
-        return total / const(float(self.count), "float32") if type(self.op).__name__ == "ReduceMean" else total

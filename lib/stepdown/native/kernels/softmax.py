@@ -1,4 +1,4 @@
-"""Softmax: of integers in fixed point, as TensorFlow Lite has it; of reals with a polynomial of our own."""
+"""Softmax of integers in fixed point, as TensorFlow Lite has it."""
 
 from collections.abc import Sequence
 from math import prod
@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from stepdown.dialects.types import quant_of, shape_of, storage_of
+from stepdown.dialects.types import quant_of, shape_of
 from stepdown.native.kernels.base import LOGICAL, Buffers, Kernel, kernel
-from stepdown.native.kernels.floating import exponential
 from stepdown.native.tir import Expr, Function, cast, clamp, const, largest, select, smallest
 from stepdown.numerics.tflite.fixed import INT32_MAX, INT32_MIN, exp_on_negative_values, input_radius, multiply
 
@@ -47,25 +46,6 @@ def fold(f: Function, dtype: str, start: Expr, size: int, combine: Any) -> Expr:
     with f.loop(size) as k:
         f.store(total, 0, combine(total[0], k))
     return f.let(total[0])
-
-
-@kernel("Softmax")
-class FloatSoftmax(Rows):
-    """e^(x − max) / Σ, in f32."""
-
-    def check(self) -> None:
-        """Refuse other types."""
-        if storage_of(self.op.operands[0]) != "f32" or storage_of(self.op.results[0]) != "f32":
-            raise self.refuse("is not of f32")
-
-    def row(self, f: Function, x: Any, y: Any, first: Expr, size: int, step: int) -> None:
-        """Write the largest, the powers and their sum, the quotients."""
-        top = fold(f, "float32", x[first], size, lambda t, k: largest(t, x[first + k * step]))
-        with f.loop(size) as k:
-            f.store(y, first + k * step, exponential(x[first + k * step] - top))
-        total = fold(f, "float32", const(0.0, "float32"), size, lambda t, k: t + y[first + k * step])
-        with f.loop(size) as k:
-            f.store(y, first + k * step, y[first + k * step] / total)
 
 
 @kernel("Softmax")
