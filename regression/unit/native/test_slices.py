@@ -26,13 +26,6 @@ NORMS = [
     Case("GroupNorm", ((1, 5, 4, 7), (5,), (5,)), {"num_groups": 5, "epsilon": 1e-3}, held=(1, 2)),
 ]
 
-
-@pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("mode", MODES)
-def test_norms(mode: str, machine: str, tmp_path: Path) -> None:
-    check_cases(NORMS, mode, MACHINES[machine], tmp_path)
-
-
 REDUCTIONS = [
     Case(name, (shape,), attributes, low=0.25)
     for name in (
@@ -62,17 +55,58 @@ DISTRIBUTIONS += [
     Case("ArgMin", (np.float32([[1, 0], [0, 0], [2, 0]]),), {"axis": 0, "select_last_index": True}),
 ]
 
+DRAWN = np.random.default_rng(1)
+RUNNING = [
+    Case(name, (shape,), attributes)
+    for name in ("CumSum", "CumProd")
+    for shape, attributes in (
+        ((2, 5, 3), {"axis": 1, "exclusive": True}),
+        ((3, 7), {"axis": -1, "reverse": True}),
+        ((6, 40), {"axis": 0, "reverse": True, "exclusive": True}),
+    )
+] + [
+    Case("TopK", (DRAWN.integers(0, 5, (3, 9)).astype(np.float32),), {"k": 4, "axis": 1}),
+    Case("TopK", (DRAWN.integers(0, 5, (7, 2)).astype(np.float32),), {"k": 7, "axis": 0, "largest": False}),
+    Case("TopK", (DRAWN.integers(0, 90, (2, 3, 50)).astype(np.int64),), {"k": 1, "axis": 2}),
+]
+PLACED = [
+    Case("Trilu", ((2, 3, 4),), {"k": 1}),
+    Case("Trilu", ((5, 17),), {"k": -2, "upper": False}),
+    Case("OneHot", (DRAWN.integers(-6, 6, (2, 3)), np.float32([0.5, 2.0])), {"depth": 5, "axis": 1}),
+    Case("OneHot", (DRAWN.integers(0, 9, (4,)).astype(np.int32), np.float32([0, 1])), {"depth": 9, "axis": 1}, (1,)),
+    Case("ReverseSequence", ((4, 3, 2), np.array([1, 4, 2]))),
+    Case("ReverseSequence", ((2, 5), np.array([3, 5], np.int32)), {"batch_axis": 0, "time_axis": 1}),
+    Case("Lookup", (DRAWN.integers(-128, 128, (2, 3)).astype(np.int8), DRAWN.integers(0, 256, 256).astype(np.uint8))),
+    Case(
+        "Lookup",
+        (DRAWN.integers(0, 256, (5, 7)).astype(np.uint8), DRAWN.integers(-9, 9, 256).astype(np.int8)),
+        held=(1,),
+    ),
+]
+MODES_OF_COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
+RESAMPLED = [
+    Case("Resize", ((1, 2, 3, 4),), {"shape": [1, 2, 6, 6], "scales": [1, 1, 2, 1.5], "mode": mode,
+         "coordinate_transformation_mode": place})
+    for mode in ("linear", "cubic") for place in MODES_OF_COORDINATES
+] + [
+    Case("Resize", ((1, 19, 8, 6),), {"shape": [1, 19, 4, 3], "scales": [1, 1, 0.5, 0.5], "antialias": True}),
+    Case("Resize", ((2, 3, 5),), {"shape": [2, 5, 9], "scales": [1, 5 / 3, 1.8], "exclude_outside": True,
+         "mode": "cubic"}),
+    Case("Resize", ((1, 2, 5, 6),), {"shape": [1, 2, 4, 7], "scales": [1, 1, 0.8, 1.2],
+         "roi": [0, 0, -0.3, 0.2, 1, 1, 0.9, 1.4],
+         "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 7.5}),
+]  # fmt: skip
+TABLES = {
+    "norms": NORMS, "reductions": REDUCTIONS, "distributions": DISTRIBUTIONS, "running": RUNNING, "placed": PLACED,
+    "resampled": RESAMPLED,
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("mode", MODES)
-def test_reductions(mode: str, machine: str, tmp_path: Path) -> None:
-    check_cases(REDUCTIONS, mode, MACHINES[machine], tmp_path)
-
-
-@pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("mode", MODES)
-def test_distributions(mode: str, machine: str, tmp_path: Path) -> None:
-    check_cases(DISTRIBUTIONS, mode, MACHINES[machine], tmp_path)
+@pytest.mark.parametrize("table", TABLES)
+def test_ops_are_as_the_reference(table: str, mode: str, machine: str, tmp_path: Path) -> None:
+    check_cases(TABLES[table], mode, MACHINES[machine], tmp_path)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])

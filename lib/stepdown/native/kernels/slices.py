@@ -60,7 +60,7 @@ class Field:
         """Whether lanes are elements of one slice."""
         return bool(self.dimensions) and self.dimensions[-1].inner
 
-    def slices(self, f: Function, lanes: int) -> Iterator["Slice"]:
+    def slices(self, f: Function, lanes: int, vectors: int = _VECTORS) -> Iterator["Slice"]:
         """Write the loops over slices, which threads share, and give one, or as many neighbours as lanes."""
         outer = [d for d in self.dimensions if not d.inner]
         inner = tuple(d for d in self.dimensions if d.inner)
@@ -69,7 +69,7 @@ class Field:
             with _loops(f, outer, list(self.starts), shared) as at:
                 yield Slice(f, at, (0,) * len(at), 1, inner, lanes)
             return
-        last, parts = outer[-1], cuts(outer[-1].size, _VECTORS * lanes)
+        last, parts = outer[-1], cuts(outer[-1].size, vectors * lanes)
         shared = shared_one([*(d.size for d in outer[:-1]), sum(part.count for part in parts)])
         with _loops(f, outer[:-1], list(self.starts), shared) as at:
             for before, part in counted(parts):
