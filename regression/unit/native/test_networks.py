@@ -102,13 +102,13 @@ def test_integers_may_be_given_for_a_float_input(tmp_path: Path) -> None:
 
 
 def test_all_ops_without_code_are_named() -> None:
-    nodes = [helper.make_node("Hardmax", ["x"], ["h"]), helper.make_node("LpNormalization", ["h"], ["y"])]
-    given, made = (helper.make_tensor_value_info(name, 1, [2, 5]) for name in "xy")
+    nodes = [helper.make_node("Det", ["x"], ["h"]), helper.make_node("Det", ["h"], ["y"])]
+    given, made = (helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", [2, 2, 3, 3]), ("y", [])))
     graph = helper.make_graph(nodes, "none", [given], [made])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     program = import_model(onnx.shape_inference.infer_shapes(model), "none")
     lowering("F32", "x86_64").run(program)
-    with pytest.raises(UnsupportedModel, match=r"tpu\.Hardmax '.*; .*tpu\.LpNorm '"):
+    with pytest.raises(UnsupportedModel, match=r"tpu\.Det 'h_Det'.*; tpu\.Det 'y_Det'"):
         Code(program, PORTABLE, "net")
 
 
