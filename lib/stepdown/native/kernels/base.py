@@ -115,6 +115,9 @@ class Kernel:
         """
         raise NotImplementedError
 
+    def begin(self, f: Function) -> None:
+        """Note the function that is going to be written."""
+
     def function(self, name: str, constants: Mapping[str, np.ndarray]) -> Function:
         """Return the code as a function of pointers: inputs, constants (those of `constants`), results, scratch."""
         f = Function(name, self.machine.shares)
@@ -123,6 +126,7 @@ class Kernel:
         results = [f.argument(f"y{i}", t.dtype, t.elements) for i, t in enumerate(self.results)]
         if self.scratch:
             held["scratch"] = f.argument("scratch", *self.scratch)
+        self.begin(f)
         self.write(f, inputs, results, {**held, **self.beside(inputs, results)})
         return f
 

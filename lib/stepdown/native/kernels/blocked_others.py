@@ -70,7 +70,6 @@ class BlockedElementwise(Elementwise):
         if not is_blocked(self.results[0].order):
             super().write(f, inputs, results, constants)
             return
-        self.once = f.once
 
         def one(i: Expr) -> None:
             f.store(results[0], i, self.element([x[i] for x in inputs], constants))

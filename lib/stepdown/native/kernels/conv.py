@@ -85,6 +85,11 @@ class Mac(Kernel):
         self.joined, self.results = joined, [joined.result]
         self.tensors = [self.tensors[0], *([] if joined.in_place else [joined.other])]
 
+    def begin(self, f: Function) -> None:
+        """Note the function that is going to be written, for the joined op, too."""
+        if self.joined:
+            self.joined.kernel.begin(f)
+
     def beside(self, inputs: Sequence[Any], results: Sequence[Any]) -> dict[str, Any]:
         """Return the other operand of the joined op."""
         if not self.joined:

@@ -25,6 +25,10 @@ class Elementwise(Kernel):
     once: Callable[[Expr], Expr]
     """Names what is computed while code is written (`Function.once`)."""
 
+    def begin(self, f: Function) -> None:
+        """Note how what is computed is named."""
+        self.once = f.once
+
     @property
     def sides(self) -> list[SSAValue]:
         """The operands that are tensors like the result."""
@@ -45,7 +49,6 @@ class Elementwise(Kernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops."""
-        self.once = f.once
         (result,) = self.results
         given = iter(zip(self.tensors, inputs, strict=True))
         sides = [
