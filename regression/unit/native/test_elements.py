@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from native.compiled import compiled, machines
-from targets import lowering
+from native.op_cases import Case, program_of_cases
 from transforms.test_lowering import example_of
 
 from stepdown.dialects.op import Kind
-from stepdown.dialects.program import Program
 from stepdown.dialects.top import TOP_OPS
-from stepdown.dialects.top.source import Input
-from stepdown.dialects.types import storage_of_dtype, tensor
+from stepdown.dialects.types import DTYPES
+from stepdown.errors import UnsupportedModel
+from stepdown.native.network import network_of
 from stepdown.runtimes.mlir import MlirRunner
 
 MACHINES = machines()
@@ -23,24 +23,15 @@ Row = tuple[str, list[np.ndarray], dict[str, Any]]
 """An op, its operands, its attributes."""
 
 
-def program_of(rows: Sequence[Row]) -> tuple[Program, dict[str, np.ndarray]]:
-    """Return a TOP program of one op a row, each of inputs of its own, and these."""
-    given = {f"x{r}_{i}": array for r, (_, arrays, _) in enumerate(rows) for i, array in enumerate(arrays)}
-    types = {name: tensor(a.shape, storage_of_dtype(a.dtype)) for name, a in given.items()}
-    program = Program.empty("rows", types, "TEST")
-    values = {n: program.add(Input.build(n, [arg])) for n, arg in zip(types, program.block.args, strict=True)}
-    results = []
-    for r, (op, arrays, attributes) in enumerate(rows):
-        operands = [values[f"x{r}_{i}"] for i, _ in enumerate(arrays)]
-        results.append(program.add(TOP_OPS[op].build(f"{r} {op}", operands, **attributes)))
-    program.finish(results)
-    return program, given
+def check(
+    rows: Sequence[Row], mode: str, machine: str, folder: Path, rtol: float = 0, atol: float = 0, held: int = 9
+) -> None:
+    """Compare compiled code with the reference: reals within a bound, where NaN is too; others byte by byte.
 
-
-def check(rows: Sequence[Row], mode: str, machine: str, folder: Path, rtol: float = 0, atol: float = 0) -> None:
-    """Compare compiled code with the reference: reals within a bound, where NaN is too; others byte by byte."""
-    program, given = program_of(rows)
-    lowering(mode, "x86_64").run(program)
+    Operands from number `held` on are constants.
+    """
+    cases = [Case(op, tuple(a), attributes, tuple(range(held, len(a)))) for op, a, attributes in rows]
+    program, given = program_of_cases(cases, mode)
     with np.errstate(all="ignore"):
         wanted = MlirRunner(program).run(given)
     got = compiled(program, MACHINES[machine], folder, debug=False).run(given)
@@ -90,7 +81,7 @@ SHAPES = (((2, 3, 5), (2, 3, 5)), ((2, 3, 5), (3, 1)), ((4, 1), (3, 1, 6)), ((7,
 def fold_rows() -> list[Row]:
     """Return ops of several f32 operands, which broadcast."""
     names = ("Add", "Sub", "Mul", "Div", "Max", "Min", "SquaredDifference", "Mod")
-    rows: list[Row] = [(n, sides(i, *shapes), {}) for n in names for i, shapes in enumerate(SHAPES)]
+    rows: list[Row] = [(n, sides(i, *SHAPES[(i + k) % 5]), {}) for i, n in enumerate(names) for k in (0, 2)]
     rows.append(("Mod", sides(10, (3, 8), (8,)), {"fmod": True}))
     rows += [(n, sides(9, (2, 5), (5,), (2, 1)), {}) for n in ("Add", "Max", "Min")]
     rows += [(n, sides(8, (2, 9), (9,)), {"do_relu": True, "relu_limit": 6.0}) for n in ("Add", "Mul", "Max", "Min")]
@@ -157,15 +148,10 @@ def cast_rows() -> list[Row]:
     reals = np.concatenate([numbers(40), numbers(40) * 1e9, [2.0**31, -(2.0**31), 2.0**63, -(2.0**63), 2.0**64, 255.9]])
     rows: list[Row] = []
     for kind in kinds:
-        dtype = {"i1": "bool", "f32": "float32"}.get(
-            kind, kind.replace("i", "int").replace("u", "uint").replace("uintnt", "uint")
-        )
-        source = reals.astype(np.float32) if kind == "f32" else np.array([], dtype)
-        if kind == "i1":
-            source = reals > 0
-        elif kind != "f32":
-            source = integers(6, dtype, (33,))[0]
-        rows += [("Cast", [source], {"to": to}) for to in (*kinds, "f16", "bf16")]
+        dtype = str(DTYPES[kind])
+        source = integers(6, dtype, (33,))[0] if dtype.startswith(("int", "uint")) else reals.astype(dtype)
+        some = ("i1", "i8", "u32", "i64", "f32", "f16")
+        rows += [("Cast", [source], {"to": to}) for to in ((*kinds, "bf16") if kind == "f32" else some)]
     rows.append(("BitCast", [numbers(17)], {"source": "f32", "to": "i32"}))
     return [*rows, ("BitCast", integers(8, "int32", (17,)), {"source": "i32", "to": "u32"})]
 
@@ -173,3 +159,56 @@ def cast_rows() -> list[Row]:
 @pytest.mark.parametrize("machine", ["c", "x86-64-v3"])
 def test_integers_and_bits_and_types(machine: str, tmp_path: Path) -> None:
     check([*integer_rows(), *bit_rows(), *cast_rows()], "F32", machine, tmp_path)
+
+
+def scaled_rows() -> list[Row]:
+    """Return ops whose further operands have a number a channel, or a block; integers by scales."""
+    rng = np.random.default_rng(12)
+    x, q = (rng.normal(size=(2, 6, 5)) * 40).astype(np.float32), integers(9, "int8", (2, 6, 5))[0]
+    x.reshape(-1)[:6] = [np.inf, -np.inf, np.nan, 63.5, 62.5, 3e9]
+    parts = {shape: rng.uniform(0.3, 2, shape).astype(np.float32) for shape in ((), (6,), (2, 3, 5), (2, 6, 2))}
+    scale, one, rows, by_four = parts[6,], parts[()], parts[2, 3, 5], parts[2, 6, 2]
+    zeros = {shape: rng.integers(-9, 9, shape).astype(np.int8) for shape in parts}
+    made: list[Row] = [("Scale", [x[:, :, 3:], scale, scale - 1], {})]
+    made.append(("BatchNorm", [x[:, :, 3:], scale, scale - 1, scale * 3, scale + 1], {"epsilon": 0.01}))
+    for to in ("i8", "u8", "i16", "u16", "i32"):
+        made += [("Quantize", [x, scale], {"to": to}), ("Quantize", [x, one], {"to": to})]
+    made += [(op, [v, scale, zeros[6,]], {"axis": -2}) for op, v in (("Quantize", x), ("Dequantize", q))]
+    made += [("Dequantize", [q, rows, zeros[2, 3, 5]], {"block_size": 2})]
+    made += [(op, [v, by_four], {"block_size": 4, "axis": 2}) for op, v in (("Quantize", x), ("Dequantize", q))]
+    return [
+        *made,
+        ("Dequantize", [*integers(3, "int32", (2, 6, 5)), scale], {}),
+        ("Dequantize", [q, one, zeros[()]], {}),
+    ]
+
+
+@pytest.mark.parametrize(("machine", "held"), [("c", 1), ("x86-64-v3", 9)])
+def test_scaled(held: int, machine: str, tmp_path: Path) -> None:
+    rows = [row for row in scaled_rows() if held == 1 or "block_size" not in row[2]]
+    check(rows, "F32", machine, tmp_path, rtol=1e-6, atol=2e-6, held=held)
+
+
+@pytest.mark.parametrize(("mode", "unit"), [("F16", 2.0**-11), ("BF16", 2.0**-8)])
+def test_reals_of_16_bits(mode: str, unit: float, tmp_path: Path) -> None:
+    """What is computed in f32 and rounded once may be the neighbour of the rounded exact result."""
+    a, b = sides(20, (3, 5, 8), (5, 1))
+    kept = (("Scale", 3), ("BatchNorm", 5))
+    rows: list[Row] = [(op, [np.abs(a), *[np.abs(b[:, 0])] * (count - 1)], {}) for op, count in kept]
+    rows += [("Pow", [np.abs(a), b / 4], {}), ("Mod", [a, b], {}), ("SquaredDifference", [a, b], {})]
+    rows += [("Compare", [a, b], {"mode": "Less"}), ("Where", [a > 0, a, b], {}), ("IsNaN", [numbers(23)], {})]
+    rows += [("Cast", [a * 30], {"to": to}) for to in ("i8", "f16", "bf16", "f32", "i1")]
+    rows += [("Cast", integers(3, "int32", (25,)), {"to": "f32"}), ("Quantize", [a, np.abs(b[:, 0])], {"axis": 1})]
+    check(rows, mode, "x86-64-v3", tmp_path, rtol=2.1 * unit, atol=2.0**-24)
+
+
+def test_what_has_no_code_is_told_by_what_it_is() -> None:
+    """Not by the kernel that was asked last, of types that the op does not have."""
+    whole, q = np.ones((2, 3), np.int32), np.ones((2, 3), np.int8)
+    for row, told in (
+        (("Sqrt", (whole,), {}), "tpu.Sqrt 'Sqrt0_0' has no code for CPUs of i32"),
+        (("Dequantize", (q, np.ones((2, 2), np.float32)), {"block_size": 2}), "scales by block that are no constants"),
+    ):
+        program, _ = program_of_cases([Case(*row)], "F32")
+        with pytest.raises(UnsupportedModel, match=told):
+            network_of(program, MACHINES["c"])

@@ -38,6 +38,10 @@ class Choice:
     others: tuple[Schedule, ...]
 
 
+class OtherTypes(UnsupportedModel):
+    """A kernel is of other types than the op: why there is no code is for others to say."""
+
+
 class Kernel:
     """The code of one op.
 
@@ -69,6 +73,10 @@ class Kernel:
     def refuse(self, why: str) -> UnsupportedModel:
         """Return the error that names the op and why it has no code."""
         return UnsupportedModel(f"{self.op.name} '{self.op.tensor_name}' {why}")
+
+    def is_not_of(self, kinds: str) -> OtherTypes:
+        """Return the error that says of which types the kernel is, where the op's are others."""
+        return OtherTypes(f"{self.op.name} '{self.op.tensor_name}' is not of {kinds}")
 
     # --- layout
 
@@ -170,13 +178,25 @@ def kernel_of(op: TensorOp, weights: Mapping[SSAValue, np.ndarray], machine: Mac
     _load()
     name = op.name.split(".")[1]
     assert isinstance(op, TpuOp)
-    refusal = UnsupportedModel(f"{op.name} '{op.tensor_name}' has no code for CPUs")
+    refusals: list[UnsupportedModel] = []
     for cls in _candidates(name, machine.effort):
         try:
             return cls(op, weights, machine)
         except UnsupportedModel as error:
-            refusal = error
-    raise refusal
+            refusals.append(error)
+    raise _most_telling(op, refusals)
+
+
+def _most_telling(op: TensorOp, refusals: Sequence[UnsupportedModel]) -> UnsupportedModel:
+    """Return the last refusal of a kernel of the op's types; where there is none, one that names these types."""
+    what = f"{op.name} '{op.tensor_name}'"
+    if not refusals:
+        return UnsupportedModel(f"{what} has no code for CPUs")
+    of_types = [refusal for refusal in refusals if not isinstance(refusal, OtherTypes)]
+    if of_types:
+        return of_types[-1]
+    types = dict.fromkeys(storage_of(v) for v in (*op.operands, *op.results) if not is_none(v))
+    return UnsupportedModel(f"{what} has no code for CPUs of {' and '.join(types)}")
 
 
 def _candidates(name: str, effort: Effort) -> list[type[Kernel]]:

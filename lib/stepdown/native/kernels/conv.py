@@ -123,7 +123,7 @@ class IntegerMac(Mac):
         super().check()
         op: Any = self.op
         if not all(map(quant_of, op.operands[:2])) or self.weights[1] is None:
-            raise self.refuse("is not of integers with constant weights")
+            raise self.is_not_of("integers with constant weights")
         self.dot = dot_of(self.machine)
         self.input, self.bias = op.params(0), self.weights[2]
         self.stored_filter = centred(self.weights[1], op.params(1), np.int16)
@@ -182,7 +182,7 @@ class FloatMac(Mac):
         """Refuse what is not of f32, or has weights that are not constant."""
         super().check()
         if storage_of(self.op.operands[0]) != "f32" or self.weights[1] is None:
-            raise self.refuse("is not of f32 with constant weights")
+            raise self.is_not_of("f32 with constant weights")
         self.dot = float_dot(self.machine)
         self.stored_filter, self.bias = self.weights[1].astype(np.float32), self.weights[2]
         self.prepare()

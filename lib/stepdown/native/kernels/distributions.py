@@ -25,7 +25,7 @@ class Distribution(RealKernel):
     def check(self) -> None:
         """Refuse other types."""
         if any(storage_of(v) not in self.types for v in (*self.op.operands, *self.op.results)):
-            raise self.refuse(f"is not of {', '.join(self.types)}")
+            raise self.is_not_of(f"{', '.join(self.types)}")
 
     def axes(self) -> set[int]:
         """Return the dimensions of a slice."""
@@ -129,7 +129,7 @@ class ExtremePlace(Distribution):
         """Refuse other types."""
         super().check()
         if quant_of(self.op.operands[0]) and storage_of(self.op.operands[0]) not in ("i8", "u8"):
-            raise self.refuse("is not of 8 bits")
+            raise self.is_not_of("8 bits")
 
     def axes(self) -> set[int]:
         """Return the dimension."""

@@ -86,7 +86,7 @@ class IntegerElementwise(Elementwise):
     def check(self) -> None:
         """Refuse what is not quantised."""
         if not all(map(quant_of, (*self.sides, self.op.results[0]))):
-            raise self.refuse("is not of integers")
+            raise self.is_not_of("integers")
         self._output = output_of(self.op)
         self.prepare()
 

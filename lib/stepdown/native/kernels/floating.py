@@ -182,7 +182,7 @@ class FloatElementwise(Elementwise):
     def check_types(self) -> None:
         """Refuse what is not all of f32."""
         if any(storage_of(v) != "f32" for v in (*self.op.operands, *self.op.results)):
-            raise self.refuse("is not of f32")
+            raise self.is_not_of("f32")
 
     def element(self, values: Sequence[Expr], constants: Buffers) -> Expr:
         """Return the function of the operands."""

@@ -83,7 +83,7 @@ class HalfMac(Mac):
         self.kind = storage_of(self.op.operands[0])
         kinds = {self.kind, storage_of(self.op.operands[1]), storage_of(self.op.results[0])}
         if self.kind not in HALVES or len(kinds) > 1 or self.weights[1] is None:
-            raise self.refuse("is not of f16 or bf16 with constant weights")
+            raise self.is_not_of("f16 or bf16 with constant weights")
         self.half = half_of(self.kind, self.machine)
         lanes = self.machine.lanes if self.half.wide == "float32" else max(1, self.machine.lanes // 2)
         self.dot = HalfDot(lanes, sums=self.half.wide, half=self.half)

@@ -40,7 +40,7 @@ class HalfElementwise(Elementwise):
         """Refuse other types."""
         self._kind = storage_of(self.op.results[0])
         if self._kind not in HALVES or any(self._source(i) is None for i, _ in enumerate(self.sides)):
-            raise self.refuse("is not of f16 or bf16")
+            raise self.is_not_of("f16 or bf16")
         self._half = half_of(self._kind, self.machine)
         self._fold = _FOLDS[type(self.op).__name__]
 
@@ -76,7 +76,7 @@ class HalfTable(Elementwise):
         """Refuse other types, and functions that take more than the tensor."""
         kinds = [storage_of(v) for v in (*self.op.operands, *self.op.results)]
         if len(kinds) != 2 or kinds[0] not in HALVES or kinds[1] != kinds[0]:
-            raise self.refuse("is not of f16 or bf16")
+            raise self.is_not_of("f16 or bf16")
         self._kind = kinds[0]
 
     def constants(self) -> dict[str, np.ndarray]:

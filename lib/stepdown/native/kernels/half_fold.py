@@ -139,7 +139,7 @@ class HalfSoftmax(Rows):
         """Refuse other types."""
         kinds = {storage_of(v) for v in (self.op.operands[0], self.op.results[0])}
         if len(kinds) > 1 or not kinds < set(HALVES):
-            raise self.refuse("is not of f16 or bf16")
+            raise self.is_not_of("f16 or bf16")
 
     @property
     def scratch(self) -> tuple[str, int]:

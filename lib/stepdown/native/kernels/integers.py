@@ -120,7 +120,7 @@ class IntegerArithmetic(Typed):
     def refused(self) -> str:
         """Refuse reals, operands of several types, and bounds that are no integers."""
         if not set(self.kinds) | {self.made} <= set(INTEGERS) or len({*self.kinds, self.made}) > 1:
-            return f"is of {' and '.join(dict.fromkeys([*self.kinds, self.made]))}"
+            raise self.is_not_of("integers of one type")
         bounds = [getattr(self.op, name, 0) for name in ("min", "max", "relu_limit")]
         return "" if all(abs(b) == inf or b == int(b) for b in bounds) else "has bounds that are no integers"
 

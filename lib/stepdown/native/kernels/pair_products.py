@@ -132,7 +132,7 @@ class OfIntegers(PairProduct):
         """Refuse what is not of integers, and make the scale."""
         op: Any = self.op
         if not all(map(quant_of, (*op.operands[:2], op.results[0]))):
-            raise self.refuse("is not of integers")
+            raise self.is_not_of("integers")
         multiplier, shift, bias = self.weights[3], self.weights[4], self.weights[2]
         if multiplier is None or multiplier.size not in (1, self.over.columns):
             raise self.refuse("has neither one scale nor one a column")
@@ -167,7 +167,7 @@ class OfFloats(PairProduct):
     def prepare(self) -> None:
         """Refuse other types."""
         if {storage_of(v) for v in (*self.op.operands[:2], self.op.results[0])} != {"f32"}:
-            raise self.refuse("is not of f32")
+            raise self.is_not_of("f32")
         self.dot = float_dot(self.machine)
 
     def finish(self, total: Expr, column: Expr, constants: Buffers) -> Expr:
@@ -182,7 +182,7 @@ class OfHalves(PairProduct):
         """Refuse other types."""
         kinds = {storage_of(v) for v in (*self.op.operands[:2], self.op.results[0])}
         if len(kinds) > 1 or not kinds <= set(HALVES):
-            raise self.refuse("is not of f16 or bf16")
+            raise self.is_not_of("f16 or bf16")
         (self._kind,) = kinds
         self._half = half_of(self._kind, self.machine)
         plain = float_dot(self.machine)

@@ -25,7 +25,7 @@ class Pool(Kernel):
     def check(self) -> None:
         """Refuse other types, and three dimensions."""
         if storage_of(self.op.operands[0]) not in self.types:
-            raise self.refuse(f"is not of {' or '.join(self.types)}")
+            raise self.is_not_of(f"{' or '.join(self.types)}")
         if len(self.op.kernel_shape) > 2:  # type: ignore[attr-defined]
             raise self.refuse("has three spatial dimensions")
         self.prepare()

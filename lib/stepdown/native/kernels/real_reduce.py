@@ -60,7 +60,7 @@ class Reducing(RealKernel):
         """Refuse other types, and what has no elements."""
         (value,) = self.op.operands
         if quant_of(value) or storage_of(value) not in self.types():
-            raise self.refuse(f"is not of {', '.join(self.types())}")
+            raise self.is_not_of(f"{', '.join(self.types())}")
         shape, axes = shape_of(value), self.op.axes  # type: ignore[attr-defined]
         self.axes = {axis % len(shape) for axis in axes or range(len(shape))}
         self.count = prod(shape[axis] for axis in self.axes)

@@ -48,7 +48,7 @@ class RealKernel(Kernel):
         """Refuse other types."""
         values = [*self.op.operands, *self.op.results]
         if not all(is_none(v) or storage_of(v) in REALS for v in values if self.is_real(v)):
-            raise self.refuse("is not of f32, f16 or bf16")
+            raise self.is_not_of("f32, f16 or bf16")
 
     def is_real(self, value: SSAValue) -> bool:
         """Tell whether a tensor has to be of reals."""

@@ -32,7 +32,7 @@ class Recurrence(Kernel):
         kinds = {storage_of(v) for i, v in enumerate(op.operands) if i != _LENGTHS and not is_none(v)}
         self._kind = kinds.pop()
         if kinds or self._kind not in ("f32", *HALVES):
-            raise self.refuse("is not of reals of one type")
+            raise self.is_not_of("reals of one type")
         if any(self.weights[i] is None and not is_none(op.operands[i]) for i in self._constant_operands):
             raise self.refuse("has weights that are computed")
         if not self.machine.scratch_bytes:

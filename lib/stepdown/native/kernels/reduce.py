@@ -28,7 +28,7 @@ class Reduction(Kernel):
         """Refuse other types."""
         kind = storage_of(self.op.operands[0])
         if kind not in self.types or (kind in ("i8", "u8") and not quant_of(self.op.operands[0])):
-            raise self.refuse(f"is not of {' or '.join(self.types)}")
+            raise self.is_not_of(f"{' or '.join(self.types)}")
         shape = shape_of(self.op.operands[0])
         axes = self.op.axes or range(len(shape))  # type: ignore[attr-defined]
         self.reduced = {axis % len(shape) for axis in axes}

@@ -26,7 +26,7 @@ class Cumulative(RealKernel):
     def check(self) -> None:
         """Refuse other types."""
         if storage_of(self.op.operands[0]) not in (*REALS, *INTEGERS):
-            raise self.refuse("is not of reals or plain integers")
+            raise self.is_not_of("reals or plain integers")
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over slices, each from its beginning, or its end."""
@@ -72,7 +72,7 @@ class Largest(RealKernel):
     def check(self) -> None:
         """Refuse other types, and no elements."""
         if storage_of(self.op.operands[0]) not in (*REALS, *INTEGERS, "i8", "u8"):
-            raise self.refuse("is not of reals or integers")
+            raise self.is_not_of("reals or integers")
         if not self.op.k:  # type: ignore[attr-defined]
             raise self.refuse("gives no elements")
 

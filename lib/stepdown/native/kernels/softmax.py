@@ -55,7 +55,7 @@ class IntegerSoftmax(Rows):
     def check(self) -> None:
         """Refuse what is not of integers, or flattened."""
         if quant_of(self.op.operands[0]) is None or quant_of(self.op.results[0]) is None:
-            raise self.refuse("is not of integers")
+            raise self.is_not_of("integers")
         op: Any = self.op
         self._low = op.result_params.bounds[0]
         if shape_of(op.operands[0])[op.axis] >= 1 << _SUM_BITS:

@@ -22,7 +22,7 @@ class Typed(Elementwise):
         self.kinds = [storage_of(v) for v in self.sides]
         self.made = storage_of(self.op.results[0])
         if any(map(quant_of, (*self.sides, *self.op.results))):
-            raise self.refuse("is quantised")
+            raise self.is_not_of("types without scales")
         if why := self.refused():
             raise self.refuse(why)
 
@@ -47,6 +47,11 @@ class Typed(Elementwise):
     def closed(self, value: Expr) -> Expr:
         """Return a f32 as the result is stored, rounded once."""
         return self.half(self.made).closed(self.once(value)) if self.made in HALVES else value
+
+    def as_stored(self, value: Expr, kind: str) -> Expr:
+        """Return a f32 as a type of 16 bits keeps it."""
+        half = self.half(kind)
+        return half.real(self.once(half.closed(self.once(value))))
 
     def half(self, kind: str) -> Half:
         """Return how a type of 16 bits becomes f32, and back."""
