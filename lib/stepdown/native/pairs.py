@@ -43,21 +43,36 @@ def chosen(a: Expr, b: Expr, first: int) -> Expr:
     return tirx().Shuffle([a, b], [const(place) for place in places])
 
 
-def packs(lanes: int, dtype: str, width: int) -> bool:
+def packs(lanes: int, dtype: str, width: int = 0) -> bool:
     """Tell whether runs of `width` results can be packed two vectors at a time."""
     return lanes == LANES and dtype in _PACK and width % (2 * LANES) == 0
 
 
-def packed(even: Expr, odd: Expr, zero_point: int, dtype: str, bounds: tuple[int, int]) -> Expr:
-    """Return what is stored of a and b, in a row: saturate(value + zero point), of int32 vectors by `chosen`.
+def words(even: Expr, odd: Expr) -> Expr:
+    """Return a and b in 16 bits, saturated, in the order of `in_words`."""
+    return llvm("int16x16", "llvm.x86.avx2.packssdw", even, odd)
+
+
+def in_words(a: Expr, b: Expr) -> Expr:
+    """Return two vectors of int16 in the order in which `words` has them."""
+    return tirx().Shuffle([a, b], [const(_ORDER.index(i)) for i in range(2 * LANES)])
+
+
+def shifted(values: Expr, factors: Expr) -> Expr:
+    """Return (words · 2^(15 − n)) / 2^15, rounded half up: words / 2^n."""
+    return llvm("int16x16", "llvm.x86.avx2.pmul.hr.sw", values, factors)
+
+
+def packed(values: Expr, zero_point: int, dtype: str, bounds: tuple[int, int]) -> Expr:
+    """Return what is stored of a and b, in a row: saturate(value + zero point), of what `words` returned.
 
     Both steps of packing saturate, and the addition between them does: what has left 16 bits is beyond 8 bits after it,
     whatever a zero point of 8 bits is.
     """
-    words = llvm("int16x16", "llvm.x86.avx2.packssdw", even, odd)
     if zero_point:
-        words = llvm("int16x16", "llvm.sadd.sat.v16i16", words, repeat(const(zero_point, "int16"), 2 * LANES))
-    halves = [tirx().Shuffle([words], [const(at + i) for i in range(LANES)]) for at in (0, LANES)]
+        moved = repeat(const(zero_point, "int16"), 2 * LANES)
+        values = llvm("int16x16", "llvm.sadd.sat.v16i16", values, moved)
+    halves = [tirx().Shuffle([values], [const(at + i) for i in range(LANES)]) for at in (0, LANES)]
     stored = tirx().Shuffle([llvm(f"{dtype}x16", _PACK[dtype], *halves)], [const(i) for i in _ORDER])
     least, most = (repeat(const(bound, dtype), 2 * LANES) for bound in bounds)
     stored = stored if bounds[1] == np.iinfo(dtype).max else smallest(stored, most)

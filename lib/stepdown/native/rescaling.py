@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from stepdown.errors import UnsupportedModel
-from stepdown.native.pairs import LANES, chosen, high_halves, packed, products
+from stepdown.native.pairs import LANES, chosen, high_halves, in_words, packed, products, shifted, words
 from stepdown.native.tir import Expr, bits, cast, clamp, const, repeat, select
 from stepdown.numerics.rescale import MAX_SHIFT
 
-_HIGH = 33
+_HIGH, _NARROW = 33, 7
 _ONE, _SHIFTS = 1 << 30, (31, 61)
 """A multiplier that is a power of two, and the shifts with which it makes a rounded shift of 32 bits."""
 _MAGIC = 1.5 * 2.0**52
@@ -37,9 +37,9 @@ class Output:
         kept = cast("int32", clamp(scaled, low, high, wide))
         return cast(self.dtype, kept + self.zero_point if self.zero_point else kept)
 
-    def packed(self, even: Expr, odd: Expr) -> Expr:
+    def packed(self, words: Expr) -> Expr:
         """Return the same of two vectors, as `Scale.apply_two` makes them, in a row."""
-        return packed(even, odd, self.zero_point, self.dtype, self.bounds)
+        return packed(words, self.zero_point, self.dtype, self.bounds)
 
 
 class Scale:
@@ -78,6 +78,42 @@ class Scale:
         self.parts = {
             "multiplier": _i32(self._multiplier), "half": _i32(1 << (shift - _HIGH)), "shift": _i32(shift - _HIGH + 1),
         }  # fmt: skip
+
+    def narrow(self, low: int, high: int, sums: tuple[np.ndarray, np.ndarray]) -> None:
+        """Shift 16 bits last, where `is_high`, if that is proved to be the same for results kept between two bounds.
+
+        `sums` are the least and the most of each channel. Of a high half that is the result · 2^n, n at most 7, 16 bits
+        are enough. Where n is more the multiplier is divided by 2^(n − 7) and rounded. Of functions that never fall
+        the results are the same for all sums if each result begins at the same sum.
+        """
+        if self._multiplier.size == 1:
+            sums = sums[0].min(keepdims=True), sums[1].max(keepdims=True)
+        whole, shift = self._multiplier.astype(np.int64), self.parts["shift"].astype(np.int64)
+        kept, begins = np.minimum(shift, _NARROW), self._begins(whole, shift, (low, high), sums)
+        multiplier, found = np.zeros_like(whole), whole == 0
+        for added in (0, 1, -1, 2):
+            tried = (whole >> shift - kept) + added
+            same = (self._begins(tried, kept, (low, high), sums) == begins).all(0) & ~found
+            multiplier, found = np.where(same, tried, multiplier), found | same
+        if found.all():
+            self.parts = {
+                "multiplier": _i32(multiplier), "half": _i32(1 << kept - 1), "shift": _i32(kept),
+                "factor": (1 << 15 - kept).astype(np.int16),
+            }  # fmt: skip
+
+    def _begins(
+        self, multiplier: np.ndarray, shift: np.ndarray, bounds: tuple[int, int], sums: tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
+        """Return the least sums[result, channel] that give the results above the lower bound, up to the other one.
+
+        The numerator has up to 71 bits: it is divided in two parts.
+        """
+        results, divisor = np.arange(bounds[0] + 1, bounds[1] + 1)[:, None], np.maximum(multiplier, 1)
+        exponent = shift + (31 - self._lift)
+        first = np.minimum(exponent, 31)
+        quotient, rest = np.divmod((1 - 2 * results) << first, divisor)
+        quotient = np.clip(quotient, -1 << 31, 1 << 31) << exponent - first
+        return np.clip(-(quotient + (rest << exponent - first) // divisor), sums[0], sums[1] + 1)
 
     def _double(self) -> None:
         left, right = np.maximum(31 - self._shift, 0), np.maximum(self._shift - 31, 0)
@@ -133,16 +169,15 @@ class Scale:
         parts = self._in_lanes(parts, lanes)
         return (high_halves(self._lifted(total), parts["multiplier"], lanes) + parts["half"]) >> parts["shift"]
 
-    def apply_two(self, totals: Sequence[Expr], parts: Sequence[Mapping[str, Expr]]) -> tuple[Expr, Expr]:
-        """Return two vectors of `pairs.LANES` scaled sums, where `is_high`, as `pairs.packed` takes them."""
-        held = [self._in_lanes(part, LANES) for part in parts]
+    def apply_two(self, totals: Sequence[Expr], parts: Sequence[Mapping[str, Expr]]) -> Expr:
+        """Return two vectors of `pairs.LANES` scaled sums, where `is_high`, in 16 bits as `pairs.packed` takes them."""
+        a, b = held = [self._in_lanes(part, LANES) for part in parts]
         made = [products(self._lifted(t), p["multiplier"], LANES) for t, p in zip(totals, held, strict=True)]
-        scaled = []
-        for odd in range(2):
-            high = chosen(made[0][odd], made[1][odd], 1)
-            half, shift = (chosen(held[0][name], held[1][name], odd) for name in ("half", "shift"))
-            scaled.append((high + half) >> shift)
-        return scaled[0], scaled[1]
+        high = [chosen(a, b, 1) for a, b in zip(*made, strict=True)]
+        if "factor" in self.parts:
+            return shifted(words(*high), in_words(a["factor"], b["factor"]))
+        half, shift = ([chosen(a[name], b[name], odd) for odd in range(2)] for name in ("half", "shift"))
+        return words(*((h + by) >> to for h, by, to in zip(high, half, shift, strict=True)))
 
     def _lifted(self, total: Expr) -> Expr:
         return total << self._lift if self._lift else total

@@ -23,7 +23,7 @@ OUTPUTS = [
 
 
 def written(scale: Scale, output: Output, name: str, width: int) -> Function:
-    """Return a function that stores RUNS runs of `width` sums, two at a time."""
+    """Return a function that stores RUNS runs of `width` sums, two at a time; some results are beyond 16 bits."""
     f, held = Function(name), scale.constants(width)
     x, y = f.argument("x", "int32", RUNS * width), f.argument("y", output.dtype, RUNS * width)
     buffers = {name: f.argument(name, str(values.dtype), width) for name, values in held.items()}
@@ -33,15 +33,26 @@ def written(scale: Scale, output: Output, name: str, width: int) -> Function:
     return f
 
 
+def begins(results: np.ndarray, multipliers: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Return the least sums that give results: at these and below them scaling must be exact."""
+    return -(-((2 * results - 1) << shifts.astype(np.int64) - 1) // multipliers.astype(np.int64))
+
+
 @pytest.mark.parametrize("width", [8, 16, 32])
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_bytes(width: int, per_channel: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("narrow", [False, True])
+def test_bytes(width: int, per_channel: bool, narrow: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(width + per_channel)
     sums = (rng.integers(-BOUND, BOUND, (RUNS, width)) >> rng.integers(0, 24, (RUNS, 1))).astype(np.int32)
     sums[:2] = BOUND * np.array([[1], [-1]])
-    scales = 2.0 ** rng.uniform(-16, -1, width if per_channel else 1)  # up to 2^23 of results: beyond 16 bits, too
+    scales = 2.0 ** rng.uniform(
+        -9 if narrow else -16, -1, width if per_channel else 1
+    )  # up to 2^23 of results: beyond 16 bits, too
     multipliers, shifts = multipliers_shifts(scales)
     scale = Scale(multipliers, shifts, "single", BOUND)
+    if narrow:
+        scale.narrow(-255, 255, (np.full(width, -BOUND), np.full(width, BOUND)))
+        assert "factor" in scale.parts
     functions = {f"store{at}": written(scale, o, f"store{at}", width).finish() for at, o in enumerate(OUTPUTS)}
     write_object(functions, machines()["x86-64-v3"], tmp_path / "store.o")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "store.so", tmp_path / "store.o"], check=True)

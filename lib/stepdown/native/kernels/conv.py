@@ -16,6 +16,7 @@ from stepdown.native.kernels.joined import OTHER, Joined
 from stepdown.native.kernels.mac import MacCode
 from stepdown.native.kernels.results import Run, is_vectorised, store_scaled
 from stepdown.native.kernels.windows import OverRows, OverSpread, OverWindows
+from stepdown.native.pairs import packs
 from stepdown.native.rescaling import Output, Scale
 from stepdown.native.tir import Expr, Function, cast, clamp, const, largest
 
@@ -132,6 +133,9 @@ class IntegerMac(Mac):
         self.prepare()
         self.scale = Scale(self.weights[3], self.weights[4], op.rounding, self._bound())
         self.output = Output(op.result_dtype.__name__, op.result_params.zero_point, op.bounds())
+        if is_vectorised(self.scale, self.machine) and packs(self.machine.lanes, self.output.dtype):
+            least, most = (bound - self.output.zero_point for bound in self.output.bounds)
+            self.scale.narrow(least, most, self._reached())
 
     def band(self) -> Band:
         """Return a copy in the type of the dot product."""
@@ -145,10 +149,15 @@ class IntegerMac(Mac):
 
     def _bound(self) -> int:
         """Return what no |sum| exceeds."""
+        least, most = self._reached()
+        return int(np.maximum(-least, most).max(initial=1))
+
+    def _reached(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return bounds of the sums of each channel."""
         least, most = (bound - self.input.zero_point for bound in self.input.bounds)
         flat = np.abs(self.filter().astype(np.int64)).reshape(self.over.out_channels, -1)
-        sums = flat.sum(1) * max(-least, most)
-        return int((sums + (0 if self.bias is None else np.abs(self.bias.astype(np.int64)))).max(initial=1))
+        reach, first = flat.sum(1) * max(-least, most), self.first_sums().astype(np.int64)
+        return first - reach, first + reach
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return packed weights, the sums to begin with, and the scales of the channels."""

@@ -53,8 +53,8 @@ def _packed(
         for at in range(0, width, 2 * lanes):
             both = (at, at + lanes)
             parts = [scale.values(constants, span(run.channel + v, lanes)) for v in both]
-            even, odd = scale.apply_two([sums[span(run.source + v, lanes)] for v in both], parts)
-            f.store(made, span(i * width + at, 2 * lanes), output.packed(even, odd))
+            words = scale.apply_two([sums[span(run.source + v, lanes)] for v in both], parts)
+            f.store(made, span(i * width + at, 2 * lanes), output.packed(words))
     return made
 
 
