@@ -95,9 +95,21 @@ RESAMPLED = [
          "roi": [0, 0, -0.3, 0.2, 1, 1, 0.9, 1.4],
          "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 7.5}),
 ]  # fmt: skip
+WINDOW = {"kernel_shape": (3, 2), "strides": (2, 1), "pads": (1, 0, 1, 1), "dilations": (1, 2)}
+SHUFFLED = DRAWN.permutation(np.arange(2 * 3 * 8 * 9, dtype=np.float32)).reshape(2, 3, 8, 9) / 8
+BLOCKS = {"image_shape": [4, 5], "block_shape": [2, 3], "strides": [2, 1], "dilations": [1, 2], "pads": [0, 1, 0, 1]}
+NEIGHBOURS = [
+    Case("LRN", ((2, 7, 3, 3),), {"size": 5}),
+    Case("LRN", ((1, 4, 11),), {"size": 30, "beta": 0.4, "alpha": 0.5}),
+    Case("LpPool", ((2, 3, 8, 9),), WINDOW),
+    Case("LpPool", ((1, 40, 9),), {"kernel_shape": (3,), "strides": (2,), "pads": (0, 1), "dilations": (1,), "p": 3}),
+    Case("MaxPoolIndices", (SHUFFLED,), WINDOW),
+    Case("MaxPoolIndices", (SHUFFLED[:, :2],), {**WINDOW, "column_major": True}),
+    Case("Col2Im", ((2, 18, 6),), BLOCKS),
+]
 WHERE = {"F32": MACHINES, "F16": [*MACHINES][:1], "BF16": [*MACHINES][-1:]}
 """Machines by mode: reals of 16 bits have no code of their own beyond `halves`, which other tests run everywhere."""
-CASES = [*NORMS, *REDUCTIONS, *DISTRIBUTIONS, *RUNNING, *PLACED, *RESAMPLED]
+CASES = [*NORMS, *REDUCTIONS, *DISTRIBUTIONS, *RUNNING, *PLACED, *RESAMPLED, *NEIGHBOURS]
 
 
 @pytest.mark.parametrize(("mode", "machine"), [(mode, machine) for mode in WHERE for machine in WHERE[mode]])

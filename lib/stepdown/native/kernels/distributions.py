@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stepdown.dialects.types import quant_of, storage_of
+from stepdown.dialects.types import storage_of
 from stepdown.native.kernels import functions as of
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.functions import real
@@ -124,12 +124,6 @@ class ExtremePlace(Distribution):
     """The place of the largest, or smallest, element along a dimension."""
 
     types = (*REALS, "i8", "u8", *INTEGERS)
-
-    def check(self) -> None:
-        """Refuse other types."""
-        super().check()
-        if quant_of(self.op.operands[0]) and storage_of(self.op.operands[0]) not in ("i8", "u8"):
-            raise self.is_not_of("8 bits")
 
     def axes(self) -> set[int]:
         """Return the dimension."""

@@ -64,7 +64,7 @@ class Pool(Kernel):
                 def tap(h: Expr, w: Expr) -> None:
                     update(((batch * size[0] + h) * size[1] + w) * c)
 
-                _taps(f, (row, column), windows, size, tap)
+                window_taps(f, (row, column), windows, size, tap)
 
             target = (batch * (out[0] * out[1]) + position) * c
             self._channels(f, c, taps, inputs[0], results[0], target, position, constants)
@@ -93,7 +93,7 @@ class Pool(Kernel):
                     f.store(y, target + channel + lane, self.result(total[lane], position, constants))
 
 
-def _taps(
+def window_taps(
     f: Function, at: tuple[Expr, Expr], window: Sequence[Any], size: Sequence[int],
     body: Callable[[Expr, Expr], None],
 ) -> None:  # fmt: skip
