@@ -66,7 +66,7 @@ class LargestPlace(RealKernel):
     def check(self) -> None:
         """Refuse other types, and three dimensions."""
         if storage_of(self.op.operands[0]) not in (*REALS, "i8", "u8"):
-            raise self.refuse("is not of reals or integers of 8 bits")
+            raise self.is_not_of("reals or integers of 8 bits")
         if len(self.op.kernel_shape) > 2:  # type: ignore[attr-defined]
             raise self.refuse("has three spatial dimensions")
 

@@ -25,7 +25,7 @@ class Resampling(RealKernel):
     def check(self) -> None:
         """Refuse integers; find neighbours and weights."""
         if any(storage_of(v) not in REALS for v in (*self.op.operands, *self.op.results)):
-            raise self.refuse("is of integers")
+            raise self.is_not_of("reals")
         op: Any = self.op
         self._shape = shape_of(op.operands[0])
         self._axes = sorted(op.resized_axes(self._shape))
