@@ -19,6 +19,8 @@ from stepdown.native.tensors import Order, is_blocked, logical, same_bytes, tran
 from stepdown.npu.weights import held_weight
 
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+FREE = (*_VIEWS, "Transpose")
+"""Ops that need no code: their result lies where the operand does."""
 
 
 def network_of(program: Program, machine: Machine, readable: bool = False) -> Network:

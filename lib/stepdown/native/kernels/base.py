@@ -172,6 +172,12 @@ def _load() -> None:
         importlib.import_module(f"{__package__}.{found.name}")
 
 
+def kernel_names() -> set[str]:
+    """Return the names of all ops that have a kernel."""
+    _load()
+    return set(_KERNELS)
+
+
 def kernel_of(op: TensorOp, weights: Mapping[SSAValue, np.ndarray], machine: Machine) -> Kernel:
     """Return the kernel of an op.
 
