@@ -19,7 +19,7 @@ _KINDS = {
 
 
 def table() -> str:
-    """Return the table: the ops of each kind that have a kernel, or cost nothing; in the last row those that have none."""
+    """Return the table: the ops of each kind that have a kernel or need none; in the last row all others."""
     known = base.kernel_names() | set(FREE)
     ops = {name: op.kind for name, op in TOP_OPS.items() if op.kind in _KINDS}
     rows = [(text, [n for n, kind in ops.items() if kind is each and n in known]) for each, text in _KINDS.items()]

@@ -115,9 +115,6 @@ class Kernel:
         """Return between which schedules there is a choice, None where there is none."""
         return None
 
-    def begin(self, f: Function) -> None:
-        """Hand the function that is to be written to what is written with it."""
-
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the code; the buffer "scratch" is among the constants where there is one.
 

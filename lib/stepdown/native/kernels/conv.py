@@ -97,11 +97,6 @@ class Mac(Kernel):
             return {}
         return {OTHER: results[0] if self.joined.in_place else inputs[1]}
 
-    def begin(self, f: Function) -> None:
-        """Let the joined op name what it computes."""
-        if self.joined:
-            self.joined.kernel.once = f.once
-
     def prepare(self) -> None:
         """Decide how the work is cut."""
         self.over = self.image().flattened()
