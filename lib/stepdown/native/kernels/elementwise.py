@@ -9,6 +9,7 @@ from xdsl.ir import SSAValue
 
 from stepdown.dialects.tpu.base import TpuOp
 from stepdown.dialects.types import quant_of, shape_of
+from stepdown.native.fixed_sums import FixedSum, fixed_sum
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel, tensor_of
 from stepdown.native.kernels.spread import spread
 from stepdown.native.rescaling import Output, Scale
@@ -16,6 +17,9 @@ from stepdown.native.tensors import Tensor, logical
 from stepdown.native.tir import Expr, Function, cast, const, largest, smallest
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT
+
+_EIGHT_BITS = 256
+"""How many integers such a type has."""
 
 
 class Elementwise(Kernel):
@@ -122,12 +126,27 @@ class Sum(IntegerElementwise):
         scaled = [int(b * m / 2.0**s) + 2 for b, m, s in zip(bounds, op.multipliers, op.shifts, strict=False)]
         self._most = min(sum(scaled), (1 << 31) - 1)
         self._scales = self.scales([*bounds, sum(scaled)])
+        self._fixed = self._in_fixed_point() if len(self.sides) == 2 else None
+
+    def _in_fixed_point(self) -> FixedSum | None:
+        """Return the sum of two sides in one fixed point; None where that has not the bytes of the op."""
+        op: Any = self.op
+        a, b = (np.arange(low, high + 1) for low, high in (op.params(i).bounds for i in range(2)))
+        if max(a.size, b.size) > _EIGHT_BITS:
+            return None
+        *sides, last = (m / 2.0**s for m, s in zip(op.multipliers, op.shifts, strict=True))
+        lifted = last * (1 << ELTWISE_LEFT_SHIFT)
+        factors = sides[0] * lifted * self._signs[0], sides[1] * lifted * self._signs[1]
+        return fixed_sum(op.run_integer(a[:, None], b)[0], a, b, factors, op.bounds())
 
     def element(self, values: Sequence[Expr], constants: Buffers) -> Expr:
         """Return saturate(rescale(Σ ± rescale((x − zp) << 20))).
 
         No sum is less than what it is compared with: without that LLVM adds in 64 bits, where the product is made.
         """
+        if self._fixed:
+            a, b = (cast("int32", value) for value in values)
+            return replace(self._output, zero_point=0).stored(self._fixed.apply(a, b))
         total: Any = 0
         for i, value in enumerate(values):
             lifted = self.centred(value, i) << ELTWISE_LEFT_SHIFT
