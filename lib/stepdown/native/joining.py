@@ -53,6 +53,8 @@ def join(kernel: Kernel, use: Use, other: Tensor | None, weights: Mapping[SSAVal
     """Make an addition in a kernel; return why it cannot be, "" where it is. Without `other`, that is not there yet."""
     if not isinstance(kernel, Mac):
         return ALONE
+    if not kernel.has_room:
+        return "the processor has too few registers to add integers where they are summed"
     if other is None:
         return "its other operand is constant, or is computed later"
     result = tensor_of(use.op.results[0], kernel.results[0].order)
@@ -64,7 +66,8 @@ def join(kernel: Kernel, use: Use, other: Tensor | None, weights: Mapping[SSAVal
         made = kernel_of(use.op, weights, kernel.machine)
     except UnsupportedModel as error:
         return error.what
-    assert isinstance(made, Elementwise)
+    if not isinstance(made, Elementwise):
+        return "its elements are not made one by one"
     kernel.join(Joined(made, use.side, replace(other, order=result.order), result))
     return ""
 

@@ -16,13 +16,15 @@ from npu.test_networks import inputs, quantised
 from onnx import helper, numpy_helper
 from targets import lowering
 
+from stepdown.chips import load_chip
 from stepdown.dialects.program import Program
 from stepdown.native import steps
 from stepdown.native.code import Code
 from stepdown.native.effort import LAYOUTS, effort_of
+from stepdown.native.kernels import conv
 from stepdown.native.kernels.joined import Joined
 from stepdown.native.layout_notes import layout_notes
-from stepdown.native.machine import Machine
+from stepdown.native.machine import Machine, machine_of
 from stepdown.runtimes.mlir import MlirRunner
 from stepdown.runtimes.native import NativeRunner
 from stepdown.runtimes.runner import RunnerOptions
@@ -104,8 +106,9 @@ def apart(program: Program, machine: Machine, folder: Path, threads: int = 0) ->
 
 @pytest.fixture(autouse=True)
 def shared(monkeypatch) -> None:
-    """Share whatever can be shared: the networks of tests are small."""
+    """Share whatever can be shared, as the networks of tests are small, and join whatever can be joined."""
     monkeypatch.setattr(steps, "_LEAST_US", 0.0)
+    monkeypatch.setattr(conv, "_REGISTERS_OF_BOTH", 0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -203,6 +206,14 @@ def test_nothing_is_joined_where_all_is_read_or_ops_stay_apart() -> None:
     total = nodes.node("Add", [nodes.window("x", WINDOWS[3]), "x"])
     assert told(nodes, total, keep_all=True)[0].endswith("is a call of its own: all tensors are kept")
     assert told(nodes, total, level=2) == []
+
+
+@pytest.mark.parametrize(("processor", "rooms"), [("x86-64-v3", [False, True]), ("skylake-avx512", [True, True])])
+def test_integers_are_joined_where_registers_hold_both(processor, rooms, monkeypatch) -> None:
+    monkeypatch.undo()
+    program = lowered(residuals(WINDOWS[:1], [1, CHANNELS, 6, 6]), "INT8")
+    machine = machine_of(load_chip("x86_64"), processor)
+    assert [bool(joined(program, each)) for each in (machine, replace(machine, scratch_bytes=0))] == rooms
 
 
 def test_an_operand_that_its_convolution_reads_is_not_overwritten(tmp_path: Path) -> None:

@@ -123,9 +123,6 @@ class Kernel:
         """
         raise NotImplementedError
 
-    def begin(self, f: Function) -> None:
-        """Note the function that is going to be written."""
-
     def function(self, name: str, constants: Mapping[str, np.ndarray]) -> Function:
         """Return the code as a function of pointers: inputs, constants (those of `constants`), results, scratch."""
         f = Function(name, self.machine.shares)
