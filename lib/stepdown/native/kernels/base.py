@@ -115,6 +115,9 @@ class Kernel:
         """Return between which schedules there is a choice, None where there is none."""
         return None
 
+    def begin(self, f: Function) -> None:
+        """Note the function that is going to be written."""
+
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the code; the buffer "scratch" is among the constants where there is one.
 
