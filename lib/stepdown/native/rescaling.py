@@ -161,6 +161,11 @@ class Scale:
         """Whether the high half of the product is all that is made of it."""
         return self._rounding == "single" and self.wide == "int32" and not self._is_power
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether 16 bits are shifted last."""
+        return "factor" in self.parts
+
     def apply_vector(self, total: Expr, parts: Mapping[str, Expr], lanes: int) -> Expr:
         """Return `lanes` scaled sums as `apply` does, where `is_high`, by products of every second lane, as x86 has.
 
@@ -170,14 +175,11 @@ class Scale:
         return (high_halves(self._lifted(total), parts["multiplier"], lanes) + parts["half"]) >> parts["shift"]
 
     def apply_two(self, totals: Sequence[Expr], parts: Sequence[Mapping[str, Expr]]) -> Expr:
-        """Return two vectors of `pairs.LANES` scaled sums, where `is_high`, in 16 bits as `pairs.packed` takes them."""
+        """Return two vectors of `pairs.LANES` scaled sums, where `is_narrow`, as `pairs.packed` takes them."""
         a, b = held = [self._in_lanes(part, LANES) for part in parts]
         made = [products(self._lifted(t), p["multiplier"], LANES) for t, p in zip(totals, held, strict=True)]
         high = [chosen(a, b, 1) for a, b in zip(*made, strict=True)]
-        if "factor" in self.parts:
-            return shifted(words(*high), in_words(a["factor"], b["factor"]))
-        half, shift = ([chosen(a[name], b[name], odd) for odd in range(2)] for name in ("half", "shift"))
-        return words(*((h + by) >> to for h, by, to in zip(high, half, shift, strict=True)))
+        return shifted(words(*high), in_words(a["factor"], b["factor"]))
 
     def _lifted(self, total: Expr) -> Expr:
         return total << self._lift if self._lift else total

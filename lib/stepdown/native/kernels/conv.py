@@ -128,6 +128,9 @@ class Mac(Kernel):
 class IntegerMac(Mac):
     """Exact sums of integers, rescaled."""
 
+    packs_two: ClassVar[bool] = True
+    """Whether two vectors of results are packed together: where the scales of channels stay the same for many."""
+
     def check(self) -> None:
         """Refuse what is not of integers, or has weights that are not constant."""
         super().check()
@@ -142,7 +145,7 @@ class IntegerMac(Mac):
         self.prepare()
         self.scale = Scale(self.weights[3], self.weights[4], op.rounding, self._bound())
         self.output = Output(op.result_dtype.__name__, op.result_params.zero_point, op.bounds())
-        if is_vectorised(self.scale, self.machine) and packs(self.machine.lanes, self.output.dtype):
+        if self.packs_two and is_vectorised(self.scale, self.machine) and packs(self.machine.lanes, self.output.dtype):
             least, most = (bound - self.output.zero_point for bound in self.output.bounds)
             self.scale.narrow(least, most, self._reached())
 

@@ -40,6 +40,7 @@ class Minimal(OverWindows, IntegerMac):
     """A convolution of 3 × 3 integers in steps of one."""
 
     levels: ClassVar[range] = FROM_FUSIONS
+    packs_two = False
 
     def prepare(self) -> None:
         """Refuse other convolutions, and those that are as fast without.

@@ -36,7 +36,7 @@ def store_scaled(
     constants: Buffers, joined: Joined | None = None,
 ) -> None:  # fmt: skip
     """Store runs of `width` sums: scaled and packed; of what is joined, what it makes of that."""
-    held = _packed if packs(lanes, output.dtype, width) else _scaled
+    held = _packed if scale.is_narrow and packs(lanes, output.dtype, width) else _scaled
     made = held(f, scale, output, lanes, sums, runs, width, constants)
     stored = joined_results(f, joined, made, runs, width, constants) if joined else made
     for i, run in enumerate(runs):
