@@ -20,6 +20,8 @@ from stepdown.transforms.canonicalize import Canonicalize
 from stepdown.transforms.convert_top_to_tpu import ConvertTopToTpu
 
 _ROUNDS, _LIMIT_S = 60, 60
+SUMS_IN = "F32"
+"""The mode in whose type BF16 is summed where no instruction has products of its own."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,10 @@ def _model(layer: Layer) -> onnx.ModelProto:
 def layers_table(mode: str, work: Path) -> tuple[str, float]:
     """Return the table of a mode, and the least part of the peak, which is measured before and after."""
     before, rates, after = peaks(work), layer_rates(mode, work), peaks(work)
-    best = max([rate for found in (before, after) for kind, rate in found.values() if kind == mode], default=0.0)
+    found = [*before.values(), *after.values()]
+    own = [rate for kind, rate in found if kind == mode]
+    best = max(own or [rate for kind, rate in found if kind == SUMS_IN])
     lines = [f"\n{mode}: at most {best:.0f} GOP/s\n", "| convolution | GOP/s | of the peak |", "| --- | --- | --- |"]
-    parts = {layer: rate / best if best else 0.0 for layer, rate in rates.items()}
+    parts = {layer: rate / best for layer, rate in rates.items()}
     lines += [f"| {layer} | {rates[layer]:.0f} | {part:.0%} |" for layer, part in parts.items()]
     return "\n".join(lines), min(parts.values())

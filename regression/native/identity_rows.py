@@ -74,6 +74,7 @@ class Row:
         return (self._bundle if self.link else self._file)(module, given, folder, debug)
 
     def _made(self, module: Path, target: Path, debug: bool) -> None:
+        debug = debug and not self.is_simulator  # a model file of an NPU has all tensors
         Codegen(str(target), self.chip, self.processor, self.features, debug).run(read_program(module))
 
     def _file(self, module: Path, given: Sequence[Tensors], folder: Path, debug: bool) -> Iterator[Tensors]:

@@ -43,15 +43,7 @@ def imports(path: Path) -> list[tuple[str, int, bool]]:
 
 
 def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
-    tree = ast.parse(path.read_text(), str(path))
-    deferred = {
-        id(child)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-        for child in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+    for node, at_once in _statements(ast.parse(path.read_text(), str(path)), True):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -60,7 +52,18 @@ def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
         else:
             continue
         for name in names:
-            yield name, node.lineno, id(node) not in deferred
+            yield name, node.lineno, at_once
+
+
+def _statements(node: ast.AST, at_once: bool) -> Iterator[tuple[ast.AST, bool]]:
+    """Return all statements below a node, and whether each is executed when the file is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr | ast.arguments):
+            continue
+        yield child, at_once
+        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        is_for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        yield from _statements(child, at_once and not is_function and not is_for_types)
 
 
 def _inside(path: Path) -> list[tuple[str, int]]:
