@@ -48,14 +48,16 @@ def write_bundle(code: Code, path: Path, debug: bool = False) -> list[Path]:
     write_text(files[1], header(code, debug))
     with atomic_path(files[2]) as target:
         target.write_bytes(code.weights)
-    write_text(files[3], _listed(code.weights))
+    with atomic_path(files[3]) as target, target.open("w") as text:
+        text.writelines(_listed(code.weights))
     return files
 
 
-def _listed(content: bytes) -> str:
-    """Return bytes as C takes them between the braces of an array."""
-    rows = (content[at : at + _BYTES_A_LINE] for at in range(0, len(content), _BYTES_A_LINE))
-    return "".join(" ".join(f"0X{byte:02X}," for byte in row) + "\n" for row in rows)
+def _listed(content: bytes) -> Iterator[str]:
+    """Yield lines of bytes as C takes them between the braces of an array."""
+    for at in range(0, len(content), _BYTES_A_LINE):
+        listed = content[at : at + _BYTES_A_LINE].hex("!").upper().replace("!", ", 0X")
+        yield f"0X{listed},\n"
 
 
 # --- the header
