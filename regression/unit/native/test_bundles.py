@@ -147,7 +147,9 @@ def test_examples_and_code_compile_as_strict_c99(small, tmp_path: Path) -> None:
         assert not ended.returncode, ended.stderr
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name in PROGRAMS or row.is_simulator], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.name in PROGRAMS or row.is_simulator], ids=lambda row: row.name
+)
 def test_programs_give_the_bytes_of_the_reference(row, small, tmp_path: Path) -> None:
     if lacking := row.missing():
         pytest.skip(lacking)
