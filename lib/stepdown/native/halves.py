@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stepdown.native.machine import Machine
+from stepdown.native.tensors import DTYPES
 from stepdown.native.tir import Expr, bits, cast, const, largest, select, smallest
 from stepdown.numerics.floats import bf16_bits
 
@@ -25,6 +26,8 @@ class _Format:
 
 _FORMATS = {"f16": _Format(10, -14, 0x7C00, 0x7E00), "bf16": _Format(7, -126, 0x7F80, 0x7FC0)}
 HALVES = tuple(_FORMATS)
+REALS = ("f32", *HALVES)
+"""The types of real numbers that code computes with in float32."""
 
 _F32_INFINITY, _F16_TO_F32 = 0x7F800000, 112
 
@@ -85,6 +88,16 @@ class Half:
 def half_of(kind: str, machine: Machine) -> Half:
     """Return how a machine computes with f16 or bf16."""
     return Half(kind, machine.half_sums, machine.converts_f16)
+
+
+def single_of(kind: str, machine: Machine) -> Half:
+    """Return how a machine computes with f16 or bf16 in float32, whatever its sums are made in."""
+    return Half(kind, "float32", machine.converts_f16)
+
+
+def laid(array: np.ndarray, kind: str) -> np.ndarray:
+    """Return a constant as a tensor of a storage type lies in memory."""
+    return stored(array, kind) if kind in HALVES else np.ascontiguousarray(array, DTYPES[kind])
 
 
 def stored(values: np.ndarray, kind: str) -> np.ndarray:

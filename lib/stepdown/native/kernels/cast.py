@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stepdown.native.halves import HALVES
+from stepdown.native.halves import HALVES, REALS
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.functions import MAGNITUDE, Let, is_nan, raw
 from stepdown.native.kernels.logic import truth
-from stepdown.native.kernels.typed import INTEGERS, REALS, Typed
+from stepdown.native.kernels.typed import INTEGERS, Typed
 from stepdown.native.tensors import BYTES, DTYPES
 from stepdown.native.tir import Expr, bits, cast, clamp, const, select, tirx
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepdown.dialects.types import quant_of, storage_of
-from stepdown.native.halves import HALVES, Half
+from stepdown.native.halves import HALVES, Half, single_of
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.elementwise import Elementwise
 from stepdown.native.tir import Expr, bits, cast, clamp, const, select
@@ -49,7 +49,7 @@ class Conversion(Elementwise):
         return cast("float32", difference) * const(scale, "float32")
 
     def _half(self, side: int) -> Half:
-        return Half(self._kinds[side], "float32", self.machine.converts_f16)
+        return single_of(self._kinds[side], self.machine)
 
     def _quantised(self, value: Expr) -> Expr:
         """Return saturate(round(x / scale) + zp); NaN becomes the zero point.

@@ -4,16 +4,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from stepdown.dialects.types import storage_of
+from stepdown.native.halves import REALS
 from stepdown.native.kernels import functions as of
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.functions import real
-from stepdown.native.kernels.real_reduce import INTEGERS, kept_strides, powers, remaining
-from stepdown.native.kernels.reals import REALS, RealKernel, View
+from stepdown.native.kernels.real_reduce import WIDE_INTEGERS, kept_strides, powers, start_of
+from stepdown.native.kernels.reals import RealKernel, View
+from stepdown.native.kernels.reduce import remaining
 from stepdown.native.kernels.slices import Folded, Slice, lying
-from stepdown.native.tensors import DTYPES, Order
+from stepdown.native.tensors import Order
 from stepdown.native.tir import Expr, Function, cast, const, largest, select, smallest
 
 
@@ -35,8 +35,8 @@ class Distribution(RealKernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over slices."""
-        (tensor,), (result,), axes = self.tensors, self.results, self.axes()
-        x, y = self.view(tensor, inputs[0]), self.view(result, results[0])
+        (tensor,), axes = self.tensors, self.axes()
+        x, y = self.views(inputs, results)
         numbers = numbers_along(tensor.shape, axes)
         for each in lying(tensor.order, tensor.shape, [x.strides, y.strides, numbers], axes).slices(
             f, self.machine.lanes
@@ -86,7 +86,7 @@ class LogSoftmax(Distribution):
 def place_of(each: Slice, x: View, dtype: str, is_max: bool, last: bool, count: int) -> Folded:
     """Return the number of the first, or last, extreme element of each slice."""
     let = each.f.once
-    start = const(-math.inf if is_max else math.inf, dtype) if dtype == "float32" else _bound(dtype, is_max)
+    start = start_of(-math.inf if is_max else math.inf, dtype)
     top = each.fold(dtype, start, lambda at, lane: let(x[at[0]]), largest if is_max else smallest)
     none = const(-1 if last else count)
 
@@ -95,12 +95,6 @@ def place_of(each: Slice, x: View, dtype: str, is_max: bool, last: bool, count: 
 
     found = each.fold("int32", none, number, largest if last else smallest)
     return each.kept("int32", lambda lane: smallest(largest(found(lane), const(0)), const(count - 1)))
-
-
-def _bound(dtype: str, is_max: bool) -> Expr:
-    """Return the integer that is no further than any other."""
-    bounds = np.iinfo(dtype)
-    return const(int(bounds.min if is_max else bounds.max), dtype)
 
 
 @kernel("Hardmax")
@@ -123,7 +117,7 @@ class Hardmax(Distribution):
 class ExtremePlace(Distribution):
     """The place of the largest, or smallest, element along a dimension."""
 
-    types = (*REALS, "i8", "u8", *INTEGERS)
+    types = (*REALS, "i8", "u8", *WIDE_INTEGERS)
 
     def axes(self) -> set[int]:
         """Return the dimension."""
@@ -140,11 +134,10 @@ class ExtremePlace(Distribution):
         (tensor,), (result,), axes = self.tensors, self.results, self.axes()
         x, y = self.view(tensor, inputs[0]), self.view(result, results[0], kept_strides(tensor, result, axes))
         field = lying(tensor.order, tensor.shape, [x.strides, y.strides, numbers_along(tensor.shape, axes)], axes)
-        dtype = "float32" if tensor.type in REALS else DTYPES[tensor.type]
         op: Any = self.op
         is_max, (axis,) = type(op).__name__ == "ArgMax", axes
         for each in field.slices(f, self.machine.lanes):
-            place = place_of(each, x, dtype, is_max, op.select_last_index, tensor.shape[axis])
+            place = place_of(each, x, self.computed(tensor), is_max, op.select_last_index, tensor.shape[axis])
             self._tell(each, y, place)
 
     def _tell(self, each: Slice, y: View, place: Folded) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from stepdown.native.halves import REALS
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.functions import is_infinite, is_nan, raw
-from stepdown.native.kernels.typed import REALS, Typed
+from stepdown.native.kernels.typed import Typed
 from stepdown.native.tensors import BYTES, DTYPES
 from stepdown.native.tir import Expr, cast, const, select, smallest
 

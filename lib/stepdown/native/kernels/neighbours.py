@@ -25,7 +25,7 @@ class ChannelNorm(RealKernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over channels and pixels."""
-        x, y = self.view(self.tensors[0], inputs[0]), self.view(self.results[0], results[0])
+        x, y = self.views(inputs, results)
         batch, channels, *space = self.tensors[0].shape
         pixels = prod(space)
         with f.loop(batch) as n, f.shared(channels) as channel:
@@ -74,7 +74,7 @@ class Columns(RealKernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over pixels and over places in a block."""
-        x, y = self.view(self.tensors[0], inputs[0]), self.view(self.results[0], results[0])
+        x, y = self.views(inputs, results)
         shape, blocks = self.results[0].shape, self.op.block_shape  # type: ignore[attr-defined]
         with ExitStack() as loops:
             shared = shared_one(shape)

@@ -47,16 +47,8 @@ class Pool(Kernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over positions and channels."""
-        op: Any = self.op
-        rank = len(op.kernel_shape)
-
-        def pair(values: Any, fill: int) -> list[int]:
-            return [fill] * (2 - rank) + list(values)
-
         n, c = self.tensors[0].shape[:2]
-        size, out = pair(self.tensors[0].shape[2:], 1), pair(self.results[0].shape[2:], 1)
-        fields = pair(op.kernel_shape, 1), pair(op.strides, 1), pair(op.dilations, 1), pair(op.pads[:rank], 0)
-        windows = list(zip(*fields, strict=True))
+        size, out, windows = geometry(self.op, self.tensors[0].shape, self.results[0].shape)
         with f.loop(n) as batch, f.shared(out[0]) as row, f.loop(out[1]) as column:
             position = row * out[1] + column
 
@@ -91,6 +83,19 @@ class Pool(Kernel):
                 taps(update)
                 with f.loop(width, "vector") as lane:
                     f.store(y, target + channel + lane, self.result(total[lane], position, constants))
+
+
+def geometry(op: Any, shape: Sequence[int], result: Sequence[int]) -> tuple[list[int], list[int], list[Any]]:
+    """Return height and width of a pool's images, those of its results, and of both dimensions of its window the size,
+    stride, dilation and padding; one dimension is a row.
+    """
+    rank = len(op.kernel_shape)
+
+    def pair(values: Sequence[int], fill: int) -> list[int]:
+        return [fill] * (2 - rank) + list(values)
+
+    fields = pair(op.kernel_shape, 1), pair(op.strides, 1), pair(op.dilations, 1), pair(op.pads[:rank], 0)
+    return pair(shape[2:], 1), pair(result[2:], 1), list(zip(*fields, strict=True))
 
 
 def window_taps(

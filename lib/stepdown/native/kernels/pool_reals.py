@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from stepdown.dialects.types import storage_of
-from stepdown.native.halves import HALVES, Half
+from stepdown.native.halves import HALVES, REALS, single_of
 from stepdown.native.kernels import functions as of
 from stepdown.native.kernels import wide
 from stepdown.native.kernels.base import CHANNELS_LAST, Buffers, kernel
 from stepdown.native.kernels.functions import real
 from stepdown.native.kernels.image import cuts
-from stepdown.native.kernels.pool import Pool, window_taps
-from stepdown.native.kernels.reals import REALS, RealKernel, View
-from stepdown.native.tensors import DTYPES
+from stepdown.native.kernels.pool import Pool, geometry, window_taps
+from stepdown.native.kernels.reals import RealKernel, View
 from stepdown.native.tir import Expr, Function, cast, const, select
 
 _VECTORS = 4
@@ -28,13 +27,12 @@ class NormPooling(Pool):
     def prepare(self) -> None:
         """Note how elements are stored."""
         kind = storage_of(self.op.operands[0])
-        self._half = Half(kind, "float32", self.machine.converts_f16) if kind in HALVES else None
+        self._half = single_of(kind, self.machine) if kind in HALVES else None
         self._p: int = self.op.p  # type: ignore[attr-defined]
 
-    def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
-        """Write the loops."""
+    def begin(self, f: Function) -> None:
+        """Note how what is computed is named."""
         self._let = f.once
-        super().write(f, inputs, results, constants)
 
     def start(self) -> Expr:
         """Return 0."""
@@ -72,16 +70,8 @@ class LargestPlace(RealKernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over positions and channels."""
-        op: Any = self.op
-        rank = len(op.kernel_shape)
-
-        def pair(values: Sequence[int], fill: int) -> list[int]:
-            return [fill] * (2 - rank) + list(values)
-
         batch, channels = self.tensors[0].shape[:2]
-        size, out = pair(self.tensors[0].shape[2:], 1), pair(self.results[0].shape[2:], 1)
-        fields = pair(op.kernel_shape, 1), pair(op.strides, 1), pair(op.dilations, 1), pair(op.pads[:rank], 0)
-        windows = list(zip(*fields, strict=True))
+        size, out, windows = geometry(self.op, self.tensors[0].shape, self.results[0].shape)
         x = self.view(self.tensors[0], inputs[0])
         with f.loop(batch) as n, f.shared(out[0]) as row, f.loop(out[1]) as column:
             target = ((n * out[0] + row) * out[1] + column) * channels
@@ -100,7 +90,7 @@ class LargestPlace(RealKernel):
     ) -> Any:  # fmt: skip
         """Return where in their planes the largest elements of neighbouring channels are."""
         channels = self.tensors[0].shape[1]
-        dtype = DTYPES[self.tensors[0].type] if self.tensors[0].type not in REALS else "float32"
+        dtype = self.computed(self.tensors[0])
         best, found = f.local(dtype, width), f.local("int32", width)
         with f.loop(width, "vector") as lane:
             f.store(best, lane, const(0, dtype))

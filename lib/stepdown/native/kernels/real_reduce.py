@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from stepdown.dialects.types import quant_of, shape_of, storage_of
+from stepdown.native.halves import REALS
 from stepdown.native.kernels import functions as of
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.functions import Let, real
-from stepdown.native.kernels.reals import REALS, RealKernel, View
+from stepdown.native.kernels.reals import RealKernel, View
+from stepdown.native.kernels.reduce import folded_axes, remaining
 from stepdown.native.kernels.slices import Folded, Slice, lying
-from stepdown.native.tensors import DTYPES, Order, Tensor
+from stepdown.native.tensors import Order, Tensor
 from stepdown.native.tir import Expr, Function, const, largest, select, smallest
 
-INTEGERS = ("i32", "i64")
+WIDE_INTEGERS = ("i32", "i64")
+"""The integers that are folded in their own type."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,14 @@ def _magnitude(x: Expr) -> Expr:
 
 
 FOLDS = {
-    "ReduceSum": Fold(lambda x: x, 0, _sum, types=("f32", *INTEGERS)),
+    "ReduceSum": Fold(lambda x: x, 0, _sum, types=("f32", *WIDE_INTEGERS)),
     "ReduceMean": Fold(lambda x: x, 0, _sum, lambda let, total, count: total / real(count)),
-    "ReduceMax": Fold(lambda x: x, -math.inf, largest, types=("f32", *INTEGERS)),
-    "ReduceMin": Fold(lambda x: x, math.inf, smallest, types=("f32", *INTEGERS)),
-    "ReduceProd": Fold(lambda x: x, 1, lambda a, b: a * b, types=(*REALS, *INTEGERS)),
-    "ReduceL1": Fold(_magnitude, 0, _sum, types=(*REALS, *INTEGERS)),
+    "ReduceMax": Fold(lambda x: x, -math.inf, largest, types=("f32", *WIDE_INTEGERS)),
+    "ReduceMin": Fold(lambda x: x, math.inf, smallest, types=("f32", *WIDE_INTEGERS)),
+    "ReduceProd": Fold(lambda x: x, 1, lambda a, b: a * b, types=(*REALS, *WIDE_INTEGERS)),
+    "ReduceL1": Fold(_magnitude, 0, _sum, types=(*REALS, *WIDE_INTEGERS)),
     "ReduceL2": Fold(lambda x: x * x, 0, _sum, lambda let, total, count: of.sqrt(let, total), REALS),
-    "ReduceSumSquare": Fold(lambda x: x * x, 0, _sum, types=(*REALS, *INTEGERS)),
+    "ReduceSumSquare": Fold(lambda x: x * x, 0, _sum, types=(*REALS, *WIDE_INTEGERS)),
     "ReduceLogSum": Fold(lambda x: x, 0, _sum, lambda let, total, count: of.log(let, total), REALS),
 }
 """By op. Sums, means and extremes of f16 and bf16 are in `half_fold`, those of quantised integers in `reduce`."""
@@ -61,8 +64,7 @@ class Reducing(RealKernel):
         (value,) = self.op.operands
         if quant_of(value) or storage_of(value) not in self.types():
             raise self.is_not_of(f"{', '.join(self.types())}")
-        shape, axes = shape_of(value), self.op.axes  # type: ignore[attr-defined]
-        self.axes = {axis % len(shape) for axis in axes or range(len(shape))}
+        shape, self.axes = shape_of(value), folded_axes(self.op)
         self.count = prod(shape[axis] for axis in self.axes)
         if not prod(shape):
             raise self.refuse("has no elements")
@@ -89,14 +91,6 @@ class Reducing(RealKernel):
         raise NotImplementedError
 
 
-def remaining(order: Order, folded: set[int], rank: int) -> Order:
-    """Return the order in which the dimensions that stay lie, of a result that has a rank."""
-    if rank == len(order):
-        return order
-    kept = [at for at in order if at not in folded]
-    return tuple(sorted(kept).index(at) for at in kept)
-
-
 def kept_strides(tensor: Tensor, result: Tensor, folded: set[int]) -> tuple[int, ...]:
     """Return the steps of a result along the dimensions of its operand: 0 along those that are folded."""
     rank = len(tensor.shape)
@@ -117,13 +111,12 @@ class Reduction(Reducing):
 
     def folded(self, each: Slice, x: View) -> Folded:
         """Return the fold, and what is stored of it."""
-        fold, kind, let = self._fold, self.tensors[0].type, each.f.once
-        dtype = DTYPES[kind] if kind in INTEGERS else "float32"
-        total = each.fold(dtype, _start(fold.start, dtype), lambda at, lane: fold.value(let(x[at[0]])), fold.combine)
+        fold, dtype, let = self._fold, self.computed(self.tensors[0]), each.f.once
+        total = each.fold(dtype, start_of(fold.start, dtype), lambda at, lane: fold.value(let(x[at[0]])), fold.combine)
         return lambda lane: fold.result(let, total(lane), self.count)
 
 
-def _start(value: float, dtype: str) -> Expr:
+def start_of(value: float, dtype: str) -> Expr:
     """Return the fold of nothing in a type."""
     if dtype == "float32" or math.isfinite(value):
         return const(value if dtype == "float32" else int(value), dtype)

@@ -8,13 +8,11 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepdown.dialects.types import is_none, shape_of, storage_of
-from stepdown.native.halves import HALVES, Half
+from stepdown.native.halves import HALVES, REALS, Half, single_of
 from stepdown.native.kernels.base import SAME, Buffers, Kernel
 from stepdown.native.kernels.slices import Folded, Slice
-from stepdown.native.tensors import Tensor, logical
+from stepdown.native.tensors import DTYPES, Tensor, logical
 from stepdown.native.tir import Expr
-
-REALS = ("f32", *HALVES)
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,19 @@ class RealKernel(Kernel):
 
     def half(self, kind: str) -> Half | None:
         """Return how a type of 16 bits is made wide."""
-        return Half(kind, "float32", self.machine.converts_f16) if kind in HALVES else None
+        return single_of(kind, self.machine) if kind in HALVES else None
 
     def view(self, tensor: Tensor, buffer: Any, strides: Sequence[int] = ()) -> View:
         """Return a tensor, with strides of its own unless others are given."""
         return View(buffer, tuple(strides) or tensor.strides, self.half(tensor.type))
+
+    def views(self, inputs: Sequence[Any], results: Sequence[Any]) -> list[View]:
+        """Return the inputs and then the results, each with its own strides."""
+        return [self.view(t, b) for t, b in zip((*self.tensors, *self.results), (*inputs, *results), strict=True)]
+
+    def computed(self, tensor: Tensor) -> str:
+        """Return the type in which elements of a tensor are computed with: reals in f32, integers as they are."""
+        return "float32" if tensor.type in REALS else DTYPES[tensor.type]
 
     def given(self, inputs: Sequence[Any], constants: Buffers) -> list[tuple[Tensor, Any] | None]:
         """Return the operands, constants among them, with their buffers; None for those that are absent."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stepdown.dialects.types import is_none, shape_of, storage_of
-from stepdown.native.halves import HALVES, Half, half_of
+from stepdown.native.halves import HALVES, REALS, single_of
 from stepdown.native.kernels.base import LOGICAL, Buffers, Kernel, kernel
 from stepdown.native.kernels.functions import real
 from stepdown.native.kernels.recurrent_layer import GATES, GateFunction, Layer
@@ -31,7 +31,7 @@ class Recurrence(Kernel):
         op: Any = self.op
         kinds = {storage_of(v) for i, v in enumerate(op.operands) if i != _LENGTHS and not is_none(v)}
         self._kind = kinds.pop()
-        if kinds or self._kind not in ("f32", *HALVES):
+        if kinds or self._kind not in REALS:
             raise self.is_not_of("reals of one type")
         if any(self.weights[i] is None and not is_none(op.operands[i]) for i in self._constant_operands):
             raise self.refuse("has weights that are computed")
@@ -40,7 +40,7 @@ class Recurrence(Kernel):
         for name in op.activations.split(","):
             if name not in GATES:
                 raise self.refuse(f"has gates by {name}, which has no code for CPUs")
-        self._half = None if self._kind == "f32" else half_of(self._kind, self.machine)
+        self._half = single_of(self._kind, self.machine) if self._kind in HALVES else None
         self.hidden = shape_of(op.operands[2])[2]
 
     @property
@@ -165,9 +165,7 @@ class Recurrence(Kernel):
         return value if self._half is None else self._half.real(value)
 
     def _closed(self, value: Expr) -> Expr:
-        if self._half is None:
-            return value
-        return Half(self._half.kind, "float32", self._half.by_instruction).closed(value)
+        return value if self._half is None else self._half.closed(value)
 
 
 @kernel("Rnn")

@@ -29,9 +29,7 @@ class Reduction(Kernel):
         kind = storage_of(self.op.operands[0])
         if kind not in self.types or (kind in ("i8", "u8") and not quant_of(self.op.operands[0])):
             raise self.is_not_of(f"{' or '.join(self.types)}")
-        shape = shape_of(self.op.operands[0])
-        axes = self.op.axes or range(len(shape))  # type: ignore[attr-defined]
-        self.reduced = {axis % len(shape) for axis in axes}
+        shape, self.reduced = shape_of(self.op.operands[0]), folded_axes(self.op)
         self.count = prod(shape[axis] for axis in self.reduced)
         self.prepare()
 
@@ -41,10 +39,7 @@ class Reduction(Kernel):
     def wanted(self, orders: Sequence[Order]) -> tuple[list[Order], list[Order]]:
         """Take the operand as it lies; the dimensions of the result stay in their order."""
         (order,) = orders
-        if len(shape_of(self.op.results[0])) == len(order):
-            return [order], [order]
-        kept = [at for at in order if at not in self.reduced]
-        return [order], [tuple(sorted(kept).index(at) for at in kept)]
+        return [order], [remaining(order, self.reduced, len(shape_of(self.op.results[0])))]
 
     def start(self) -> Expr:
         """Return the fold of nothing."""
@@ -90,6 +85,20 @@ class Reduction(Kernel):
                 f.store(total, lane, self.combine(total[lane], x[place + lane * step]))
         with f.loop(width, "vector") as lane:
             f.store(y, target + lane, self.result(total[lane]))
+
+
+def folded_axes(op: Any) -> set[int]:
+    """Return the dimensions that a reduction folds: those that it names, or all."""
+    rank = len(shape_of(op.operands[0]))
+    return {axis % rank for axis in op.axes or range(rank)}
+
+
+def remaining(order: Order, folded: set[int], rank: int) -> Order:
+    """Return the order in which the dimensions that stay lie, of a result that has a rank."""
+    if rank == len(order):
+        return order
+    kept = [at for at in order if at not in folded]
+    return tuple(sorted(kept).index(at) for at in kept)
 
 
 @kernel("ReduceMean", "ReduceSum")

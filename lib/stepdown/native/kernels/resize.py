@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from stepdown.dialects.types import shape_of, storage_of
+from stepdown.native.halves import REALS
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.functions import real
 from stepdown.native.kernels.image import cuts
-from stepdown.native.kernels.reals import REALS, RealKernel, View
+from stepdown.native.kernels.reals import RealKernel, View
 from stepdown.native.kernels.spread import shared_one
 from stepdown.native.tensors import Order, channels_last, logical
 from stepdown.native.tir import Expr, Function, const, select
@@ -53,8 +54,8 @@ class Resampling(RealKernel):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over the result, the innermost dimension in vectors where it is not resized."""
-        (tensor,), (result,) = self.tensors, self.results
-        x, y = self.view(tensor, inputs[0]), self.view(result, results[0])
+        (result,) = self.results
+        x, y = self.views(inputs, results)
         outer = list(result.order)
         inner = outer.pop() if outer and outer[-1] not in self._axes else None
         sizes = [result.shape[at] for at in outer]

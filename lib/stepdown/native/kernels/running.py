@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from stepdown.dialects.types import storage_of
+from stepdown.native.halves import REALS
 from stepdown.native.kernels.base import LOGICAL, Buffers, kernel
-from stepdown.native.kernels.real_reduce import INTEGERS
-from stepdown.native.kernels.reals import REALS, RealKernel, View
+from stepdown.native.kernels.real_reduce import WIDE_INTEGERS
+from stepdown.native.kernels.reals import RealKernel, View
 from stepdown.native.kernels.slices import Field, Slice, lying
-from stepdown.native.tensors import DTYPES
 from stepdown.native.tir import Expr, Function, cast, const
 
 _STARTS: dict[str, tuple[int, Callable[[Expr, Expr], Expr]]] = {
@@ -25,21 +25,20 @@ class Cumulative(RealKernel):
 
     def check(self) -> None:
         """Refuse other types."""
-        if storage_of(self.op.operands[0]) not in (*REALS, *INTEGERS):
+        if storage_of(self.op.operands[0]) not in (*REALS, *WIDE_INTEGERS):
             raise self.is_not_of("reals or plain integers")
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over slices, each from its beginning, or its end."""
         (tensor,), op = self.tensors, self.op
         axis = op.axis % len(tensor.shape)  # type: ignore[attr-defined]
-        x, y = self.view(tensor, inputs[0]), self.view(self.results[0], results[0])
+        x, y = self.views(inputs, results)
         field = lying(tensor.order, tensor.shape, [x.strides, y.strides], {axis})
         if op.reverse:  # type: ignore[attr-defined]
             field = _reversed(field)
-        dtype = "float32" if tensor.type in REALS else DTYPES[tensor.type]
         lanes = 1 if field.is_along else self.machine.lanes
         for each in field.slices(f, lanes):
-            self._slice(each, x, y, dtype)
+            self._slice(each, x, y, self.computed(tensor))
 
     def _slice(self, each: Slice, x: View, y: View, dtype: str) -> None:
         """Write the work on some slices."""
@@ -71,7 +70,7 @@ class Largest(RealKernel):
 
     def check(self) -> None:
         """Refuse other types, and no elements."""
-        if storage_of(self.op.operands[0]) not in (*REALS, *INTEGERS, "i8", "u8"):
+        if storage_of(self.op.operands[0]) not in (*REALS, *WIDE_INTEGERS, "i8", "u8"):
             raise self.is_not_of("reals or integers")
         if not self.op.k:  # type: ignore[attr-defined]
             raise self.refuse("gives no elements")
@@ -80,11 +79,11 @@ class Largest(RealKernel):
         """Write the loops over slices: the first k elements, then those that are beyond the last one of them."""
         (tensor,), op = self.tensors, self.op
         count, k = tensor.shape[op.axis], op.k  # type: ignore[attr-defined]
-        views = [self.view(t, b) for t, b in zip((tensor, *self.results), (*inputs, *results), strict=True)]
+        views = self.views(inputs, results)
         steps = [view.strides[op.axis] for view in views]  # type: ignore[attr-defined]
         axes = {op.axis}  # type: ignore[attr-defined]
         for each in lying(tensor.order, tensor.shape, [v.strides for v in views], axes).slices(f, 1, 1):
-            found = _Found(f, [*views], each.at, steps, k, op.largest)  # type: ignore[attr-defined]
+            found = _Found(f, views, each.at, steps, k, op.largest)  # type: ignore[attr-defined]
             with f.loop(k) as i:
                 found.put(i, i)
             with f.loop(count - k) as i, f.when(found.beats(k + i, k - 1)):

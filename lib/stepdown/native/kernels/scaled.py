@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from stepdown.dialects.types import is_none, shape_of
-from stepdown.native.halves import HALVES
+from stepdown.native.halves import HALVES, REALS
 from stepdown.native.kernels import functions as of
 from stepdown.native.kernels import wide
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.cast import whole
 from stepdown.native.kernels.functions import Let, real
-from stepdown.native.kernels.typed import INTEGERS, REALS, Typed
+from stepdown.native.kernels.typed import INTEGERS, Typed
 from stepdown.native.tensors import DTYPES
 from stepdown.native.tir import Expr, cast, clamp
 

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepdown.dialects.types import quant_of, storage_of
-from stepdown.native.halves import HALVES, Half, stored
+from stepdown.native.halves import HALVES, Half, laid, single_of
 from stepdown.native.kernels.elementwise import Elementwise
-from stepdown.native.tensors import DTYPES
 from stepdown.native.tir import Expr
 
 INTEGERS = ("i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
-REALS = ("f32", *HALVES)
 
 
 class Typed(Elementwise):
@@ -55,11 +53,4 @@ class Typed(Elementwise):
 
     def half(self, kind: str) -> Half:
         """Return how a type of 16 bits becomes f32, and back."""
-        return Half(kind, "float32", self.machine.converts_f16)
-
-
-def laid(array: np.ndarray, kind: str) -> np.ndarray:
-    """Return a constant as a tensor of its type lies in memory."""
-    if kind in HALVES:
-        return stored(array, kind)
-    return np.ascontiguousarray(array, dtype=DTYPES[kind])
+        return single_of(kind, self.machine)
