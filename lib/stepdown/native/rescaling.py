@@ -178,8 +178,8 @@ class Scale:
         """Return two vectors of `pairs.LANES` scaled sums, where `is_narrow`, as `pairs.packed` takes them."""
         a, b = held = [self._in_lanes(part, LANES) for part in parts]
         made = [products(self._lifted(t), p["multiplier"], LANES) for t, p in zip(totals, held, strict=True)]
-        high = [chosen(a, b, 1) for a, b in zip(*made, strict=True)]
-        return shifted(words(*high), in_words(a["factor"], b["factor"]))
+        even, odd = (chosen(first, second, 1) for first, second in zip(*made, strict=True))
+        return shifted(words(even, odd), in_words(a["factor"], b["factor"]))
 
     def _lifted(self, total: Expr) -> Expr:
         return total << self._lift if self._lift else total

@@ -81,6 +81,17 @@ class Tensor:
         return sum(i * stride for i, stride in zip(place, self.strides, strict=True))
 
 
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the elements from one to the next along each dimension, of a shape that lies as it is."""
+    return tuple(math.prod(shape[at + 1 :]) for at in range(len(shape)))
+
+
+def broadcast_steps(shape: Sequence[int], strides: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Return the elements from one to the next along the dimensions of a rank that a tensor broadcasts to."""
+    own = [step if size > 1 else 0 for size, step in zip(shape, strides, strict=True)]
+    return (*[0] * (rank - len(own)), *own)
+
+
 def logical(rank: int) -> Order:
     """Return the order in which nothing is moved."""
     return tuple(range(rank))

@@ -107,6 +107,14 @@ class Kernel:
         """Type and elements of the memory that the code needs beside its tensors."""
         return None
 
+    def operands(self, inputs: Sequence[Any], constants: Buffers) -> list[Any]:
+        """Return the buffer of each operand: an input, or the constant c0, c1, …; None where there is neither."""
+        given = iter(inputs)
+        return [
+            None if is_none(value) else next(given) if self.weights[i] is None else constants.get(f"c{i}")
+            for i, value in enumerate(self.op.operands)
+        ]
+
     def beside(self, inputs: Sequence[Any], results: Sequence[Any]) -> dict[str, Any]:
         """Return buffers of the function that its code finds by name, beside constants and scratch."""
         return {}

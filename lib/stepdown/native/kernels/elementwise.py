@@ -13,7 +13,7 @@ from stepdown.native.fixed_sums import FixedSum, fixed_sum
 from stepdown.native.kernels.base import SAME, Buffers, Kernel, kernel, tensor_of
 from stepdown.native.kernels.spread import spread
 from stepdown.native.rescaling import Output, Scale
-from stepdown.native.tensors import Tensor, logical
+from stepdown.native.tensors import Tensor, broadcast_steps, logical
 from stepdown.native.tir import Expr, Function, cast, const, largest, smallest
 from stepdown.numerics.quantize import QuantParams
 from stepdown.numerics.rescale import ELTWISE_LEFT_SHIFT
@@ -78,9 +78,7 @@ def _view(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _broadcast(tensor: Tensor, result: Tensor) -> list[int]:
     """Return the elements from one to the next of an operand, along the dimensions of the result as they lie."""
-    missing = len(result.shape) - len(tensor.shape)
-    own = [s if n > 1 else 0 for n, s in zip(tensor.shape, tensor.strides, strict=True)]
-    along = [0] * missing + own
+    along = broadcast_steps(tensor.shape, tensor.strides, len(result.shape))
     return [along[at] for at in result.order]
 
 

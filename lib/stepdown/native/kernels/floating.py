@@ -80,11 +80,6 @@ def _sign(x: Expr) -> Expr:
     return select(x.equal(real(0.0)), real(0.0), side)
 
 
-def _squared_difference(let: Let, a: Expr, b: Expr) -> Expr:
-    difference = let(a - b)
-    return difference * difference
-
-
 _POWERS: dict[float, Callable[[Let, Expr], Expr]] = {
     0.0: lambda let, x: real(1.0),
     1.0: lambda let, x: x,
@@ -112,7 +107,7 @@ FUNCTIONS: dict[str, Function] = {
     "Div": lambda let, op, x: x[0] / x[1],
     "Max": lambda let, op, x: activated(op, _folded(_pick(largest), x)),
     "Min": lambda let, op, x: activated(op, _folded(_pick(smallest), x)),
-    "SquaredDifference": lambda let, op, x: _squared_difference(let, x[0], x[1]),
+    "SquaredDifference": lambda let, op, x: of.squared_difference(let, x[0], x[1]),
     "Pow": lambda let, op, x: wide.power(let, x[0], x[1]),
     "Mod": lambda let, op, x: _modulo(let, op, x[0], x[1]),
     "PowScalar": lambda let, op, x: _power(let, op, x[0]),

@@ -67,6 +67,12 @@ def signed(size: Expr, like: Expr) -> Expr:
     return bits("float32", raw(size) | (raw(like) & const(SIGN)))
 
 
+def squared_difference(let: Let, a: Expr, b: Expr) -> Expr:
+    """Return (a − b)², of integers, too."""
+    difference = let(a - b)
+    return difference * difference
+
+
 def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
     """Return the polynomial of x, the highest power first, by Horner's rule."""
     total: Expr = real(coefficients[0])

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from stepdown.dialects.types import shape_of, storage_of
-from stepdown.native.halves import HALVES, stored
+from stepdown.native.halves import laid
 from stepdown.native.kernels.base import LOGICAL, Buffers, Kernel, kernel
 from stepdown.native.kernels.image import along
 from stepdown.native.kernels.spread import shared_one, spread
-from stepdown.native.tensors import Tensor, logical
+from stepdown.native.tensors import strides_of
 from stepdown.native.tir import Expr, Function, cast, clamp, largest, select, smallest
 
 Shape = tuple[int, ...]
@@ -39,11 +39,6 @@ class Access:
     inner: int = 1
 
 
-def strides(shape: Sequence[int]) -> Shape:
-    """Return the elements from one to the next along each dimension."""
-    return tuple(prod(shape[at + 1 :]) for at in range(len(shape)))
-
-
 def whole_slices(shape: Shape, indices: Shape, axis: int) -> Access:
     """Return where top.Gather reads."""
     outer, size, inner, count = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]), prod(indices)
@@ -52,14 +47,14 @@ def whole_slices(shape: Shape, indices: Shape, axis: int) -> Access:
 
 def single_elements(shape: Shape, indices: Shape, axis: int) -> Access:
     """Return where top.GatherElements reads, and top.ScatterElements writes."""
-    base = tuple(0 if at == axis else step for at, step in enumerate(strides(shape)))
-    return Access(indices, base, strides(indices), strides(indices), ((shape[axis], strides(shape)[axis]),))
+    base = tuple(0 if at == axis else step for at, step in enumerate(strides_of(shape)))
+    return Access(indices, base, strides_of(indices), strides_of(indices), ((shape[axis], strides_of(shape)[axis]),))
 
 
-def by_rows(shape: Shape, indices: Shape, batch: int = 0) -> Access:
+def by_rows(shape: Shape, indices: Shape, batch: int) -> Access:
     """Return where top.GatherND reads, and top.ScatterND writes."""
-    steps, length = strides(shape), indices[-1]
-    inner, own = prod(shape[batch + length :]), strides(indices[:-1])
+    steps, length = strides_of(shape), indices[-1]
+    inner, own = prod(shape[batch + length :]), strides_of(indices[:-1])
     base = tuple(steps[at] if at < batch else 0 for at in range(len(own)))
     found = zip(shape[batch : batch + length], steps[batch : batch + length], strict=True)
     return Access(
@@ -84,21 +79,8 @@ class Indexed(Kernel):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the operands that are constant."""
-        held: dict[str, np.ndarray] = {}
-        for i, (value, array) in enumerate(zip(self.op.operands, self.weights, strict=True)):
-            if array is not None:
-                kind = storage_of(value)
-                held[f"side{i}"] = stored(array, kind) if kind in HALVES else array.astype(self._tensor(i).dtype)
-        return held
-
-    def _tensor(self, index: int) -> Tensor:
-        value = self.op.operands[index]
-        return Tensor(storage_of(value), shape_of(value), logical(len(shape_of(value))))
-
-    def _sides(self, inputs: Sequence[Any], constants: Buffers) -> list[Any]:
-        """Return the buffer of each operand."""
-        given = iter(inputs)
-        return [next(given) if array is None else constants[f"side{i}"] for i, array in enumerate(self.weights)]
+        sides = zip(self.op.operands, self.weights, strict=True)
+        return {f"c{i}": laid(array, storage_of(v)) for i, (v, array) in enumerate(sides) if array is not None}
 
     def _slices(self, f: Function, indices: Any, shared: bool, body: Callable[[Expr, Expr], None]) -> None:
         """Write `body(place, slice)` for each slice: where it begins in the one tensor, and in the other."""
@@ -126,12 +108,28 @@ def _kept(f: Function, index: Expr, size: int) -> Expr:
     return f.let(clamp(select(near < 0, near + size, near), 0, high))
 
 
+class AtElements(Indexed):
+    """An element a place of the indices."""
+
+    def places(self, shape: Shape, indices: Shape) -> Access:
+        """Return where the op reads or writes."""
+        return single_elements(shape, indices, self.op.axis)  # type: ignore[attr-defined]
+
+
+class AtRows(Indexed):
+    """A slice a row of the indices."""
+
+    def places(self, shape: Shape, indices: Shape) -> Access:
+        """Return where the op reads or writes."""
+        return by_rows(shape, indices, getattr(self.op, "batch_dims", 0))
+
+
 class Reading(Indexed):
     """Slices of the first operand."""
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Copy each slice."""
-        source, indices = self._sides(inputs, constants)
+        source, indices = self.operands(inputs, constants)
         (y,), lanes = results, self.machine.register_bytes
 
         def copy(place: Expr, listed: Expr) -> None:
@@ -156,21 +154,13 @@ class Gathering(Reading):
 
 
 @kernel("GatherElements")
-class ElementGathering(Reading):
-    """An element a place."""
-
-    def places(self, shape: Shape, indices: Shape) -> Access:
-        """Return where the op reads."""
-        return single_elements(shape, indices, self.op.axis)  # type: ignore[attr-defined]
+class ElementGathering(AtElements, Reading):
+    """Elements that are read."""
 
 
 @kernel("GatherND")
-class RowGathering(Reading):
-    """A slice a row of indices."""
-
-    def places(self, shape: Shape, indices: Shape) -> Access:
-        """Return where the op reads."""
-        return by_rows(shape, indices, self.op.batch_dims)  # type: ignore[attr-defined]
+class RowGathering(AtRows, Reading):
+    """Slices that are read."""
 
 
 COMBINATIONS: dict[str, Callable[[Expr, Expr], Expr]] = {
@@ -195,7 +185,7 @@ class Writing(Indexed):
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Copy all, then write the updates."""
-        source, indices, updates = self._sides(inputs, constants)
+        source, indices, updates = self.operands(inputs, constants)
         (y,), combine, lanes = results, COMBINATIONS[self._reduction], self.machine.register_bytes
         count = self.results[0].elements
         spread(f, [count], [[1]], lanes, lambda at: f.store(y, at[0], source[at[0]]), shared=False)
@@ -210,18 +200,10 @@ class Writing(Indexed):
 
 
 @kernel("ScatterElements")
-class ElementScattering(Writing):
-    """An update a place."""
-
-    def places(self, shape: Shape, indices: Shape) -> Access:
-        """Return where the op writes."""
-        return single_elements(shape, indices, self.op.axis)  # type: ignore[attr-defined]
+class ElementScattering(AtElements, Writing):
+    """Elements that are written."""
 
 
 @kernel("ScatterND")
-class RowScattering(Writing):
-    """An update a row of indices."""
-
-    def places(self, shape: Shape, indices: Shape) -> Access:
-        """Return where the op writes."""
-        return by_rows(shape, indices)
+class RowScattering(AtRows, Writing):
+    """Slices that are written."""

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from stepdown.native.kernels.base import Buffers, kernel
-from stepdown.native.kernels.functions import Let
+from stepdown.native.kernels.functions import Let, squared_difference
 from stepdown.native.kernels.typed import INTEGERS, Typed
 from stepdown.native.tensors import DTYPES
 from stepdown.native.tir import Expr, cast, const, largest, select, smallest, tirx
@@ -88,11 +88,6 @@ def _sign(let: Let, op: Any, x: Expr) -> Expr:
     return select(x > _zero(x), _one(x), select(x < _zero(x), below, _zero(x)))
 
 
-def _square(let: Let, op: Any, a: Expr, b: Expr) -> Expr:
-    difference = let(a - b)
-    return difference * difference
-
-
 _FOLDS: dict[str, Callable[..., Expr]] = {
     "Add": lambda let, op, a, b: a + b,
     "Sub": lambda let, op, a, b: a - b,
@@ -102,7 +97,7 @@ _FOLDS: dict[str, Callable[..., Expr]] = {
     "Div": _quotient,
     "Mod": _remainder,
     "Pow": _power,
-    "SquaredDifference": _square,
+    "SquaredDifference": lambda let, op, a, b: squared_difference(let, a, b),
 }
 _FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "Abs": _absolute,

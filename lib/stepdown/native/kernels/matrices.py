@@ -1,11 +1,11 @@
 """Stacks of matrices that are multiplied: their sizes, and where each begins."""
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
 from stepdown.native.kernels.spread import merged
+from stepdown.native.tensors import broadcast_steps, strides_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class Matrices:
         )
 
 
-def _stack_steps(shape: tuple[int, ...], rank: int) -> list[int]:
+def _stack_steps(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
     """Return the elements from one matrix to the next along each of `rank` dimensions, 0 where it is the same one."""
-    own = [prod(shape[at + 1 :]) if size > 1 else 0 for at, size in enumerate(shape[:-2])]
-    return [0] * (rank - len(own)) + own
+    return broadcast_steps(shape[:-2], strides_of(shape)[:-2], rank)

@@ -10,7 +10,7 @@ from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.functions import real
 from stepdown.native.kernels.reals import RealKernel, View
 from stepdown.native.kernels.slices import Folded, Slice, lying
-from stepdown.native.tensors import Order, Tensor
+from stepdown.native.tensors import Order, Tensor, broadcast_steps
 from stepdown.native.tir import Expr, Function, select
 
 _F32 = "float32"
@@ -46,7 +46,7 @@ class Norm(RealKernel):
 
     def strides(self, tensor: Tensor) -> tuple[int, ...]:
         """Return the elements from one to the next of a tensor, along what is gone through; 0 where it has one."""
-        return broadcast(tensor, len(self.tensors[0].shape))
+        return broadcast_steps(tensor.shape, tensor.strides, len(self.tensors[0].shape))
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over slices: statistics, then each element."""
@@ -104,12 +104,6 @@ def root(each: Slice, x: Expr) -> Expr:
 
 def _less(x: Expr, centre: Folded | None, lane: Expr) -> Expr:
     return x if centre is None else x - centre(lane)
-
-
-def broadcast(tensor: Tensor, rank: int) -> tuple[int, ...]:
-    """Return the elements from one to the next of a tensor that broadcasts to a rank."""
-    own = [s if n > 1 else 0 for n, s in zip(tensor.shape, tensor.strides, strict=True)]
-    return (*[0] * (rank - len(own)), *own)
 
 
 @kernel("LayerNorm")

@@ -11,7 +11,7 @@ import numpy as np
 
 from stepdown.dialects.types import is_none, quant_of, shape_of, storage_of
 from stepdown.native.dots import Dot, float_dot, wide_dot
-from stepdown.native.halves import HALVES, half_of, stored
+from stepdown.native.halves import HALVES, half_of, laid
 from stepdown.native.kernels.base import LOGICAL, Buffers, Kernel, kernel
 from stepdown.native.kernels.conv import activated
 from stepdown.native.kernels.elementwise import output_of, reach
@@ -56,24 +56,20 @@ class PairProduct(Kernel):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the side that is constant, and the bias."""
-        sides = {f"side{i}": self.weights[i] for i in range(2)}
-        held = {name: self._stored(array) for name, array in sides.items() if array is not None}
+        sides = zip(self.op.operands[:2], self.weights, strict=False)
+        held = {f"c{i}": laid(array, storage_of(v)) for i, (v, array) in enumerate(sides) if array is not None}
         bias = self.weights[2]
         return held if bias is None else {**held, "bias": bias.astype(self.dot.sums)}
 
-    def _stored(self, array: np.ndarray) -> np.ndarray:
-        return array
-
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over the matrices of the stack, and over parts of their columns."""
-        given = iter(inputs)
-        sides = [constants[f"side{i}"] if self.weights[i] is not None else next(given) for i in range(2)]
+        left, right, *_ = self.operands(inputs, constants)
         parts = cuts(self.over.columns, self._width)
         shared = shared_one([*self.over.stack, parts[0].count])
         for part in parts:
             with self._matrix(f, shared) as (a, b, y), self._rounds(f, part, shared) as column:
                 at = a, b + column * self.over.right[1], y + column
-                self._columns(f, (*sides, results[0]), at, constants, column, part.width)
+                self._columns(f, (left, right, results[0]), at, constants, column, part.width)
 
     @property
     def _width(self) -> int:
@@ -183,13 +179,9 @@ class OfHalves(PairProduct):
         kinds = {storage_of(v) for v in (*self.op.operands[:2], self.op.results[0])}
         if len(kinds) > 1 or not kinds <= set(HALVES):
             raise self.is_not_of("f16 or bf16")
-        (self._kind,) = kinds
-        self._half = half_of(self._kind, self.machine)
+        self._half = half_of(kinds.pop(), self.machine)
         plain = float_dot(self.machine)
         self.dot = type(plain)(plain.lanes, operand="float32", sums=self._half.wide)
-
-    def _stored(self, array: np.ndarray) -> np.ndarray:
-        return stored(array, self._kind)
 
     def opened(self, value: Expr, side: int) -> Expr:
         """Return an operand as float32."""

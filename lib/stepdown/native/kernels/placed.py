@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.ir import SSAValue
 
 from stepdown.dialects.types import quant_of, storage_of
-from stepdown.native.halves import HALVES, stored
+from stepdown.native.halves import laid
 from stepdown.native.kernels.base import LOGICAL, Buffers, Kernel, kernel
-from stepdown.native.kernels.elementwise import Elementwise
+from stepdown.native.kernels.elementwise import Table
 from stepdown.native.kernels.image import along
 from stepdown.native.kernels.spread import spread
-from stepdown.native.tensors import DTYPES
 from stepdown.native.tir import Expr, Function, cast, const, select
 
 _INDICES = ("i32", "i64", "i8", "u8", "f32")
@@ -57,7 +55,7 @@ class Hot(Kernel):
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the values where they are known."""
-        return {} if self.weights[1] is None else {"values": laid(self.weights[1], self.op.results[0])}
+        return {} if self.weights[1] is None else {"values": laid(self.weights[1], storage_of(self.op.results[0]))}
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over the result."""
@@ -109,17 +107,12 @@ class Reversal(Kernel):
 
 
 @kernel("Lookup")
-class Looking(Elementwise):
+class Looking(Table):
     """A table of the 256 values of an 8-bit tensor, known or not."""
-
-    @property
-    def sides(self) -> list[SSAValue]:
-        """The operand alone: the table is no tensor like it."""
-        return [self.op.operands[0]]
 
     def constants(self) -> dict[str, np.ndarray]:
         """Return the table where it is known."""
-        return {} if self.weights[1] is None else {"table": laid(self.weights[1], self.op.results[0])}
+        return {} if self.weights[1] is None else {"table": laid(self.weights[1], storage_of(self.op.results[0]))}
 
     def write(self, f: Function, inputs: Sequence[Any], results: Sequence[Any], constants: Buffers) -> None:
         """Write the loops over elements."""
@@ -130,9 +123,3 @@ class Looking(Elementwise):
         """Look up."""
         least = 128 if storage_of(self.op.operands[0]) == "i8" else 0
         return constants["table"][cast("int32", values[0]) + least]
-
-
-def laid(array: np.ndarray, value: SSAValue) -> np.ndarray:
-    """Return a constant as a tensor of a value's type lies in memory."""
-    kind = storage_of(value)
-    return stored(array, kind) if kind in HALVES else np.ascontiguousarray(array, DTYPES[kind])

@@ -1,6 +1,6 @@
 """Tensors scaled by one number a channel, quantised by scales that are operands, and folds of reals of 16 bits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,9 @@ import numpy as np
 from stepdown.dialects.types import is_none, shape_of
 from stepdown.native.halves import HALVES, REALS
 from stepdown.native.kernels import functions as of
-from stepdown.native.kernels import wide
 from stepdown.native.kernels.base import Buffers, kernel
 from stepdown.native.kernels.cast import whole
+from stepdown.native.kernels.floating import FUNCTIONS
 from stepdown.native.kernels.functions import Let, real
 from stepdown.native.kernels.typed import INTEGERS, Typed
 from stepdown.native.tensors import DTYPES
@@ -37,25 +37,13 @@ class Real(Typed):
         raise NotImplementedError
 
 
-def _squared_difference(let: Let, op: Any, a: Expr, b: Expr) -> Expr:
-    difference = let(a - b)
-    return difference * difference
-
-
-_FOLDS: Mapping[str, Callable[[Let, Any, Expr, Expr], Expr]] = {
-    "Pow": lambda let, op, a, b: wide.power(let, a, b),
-    "Mod": lambda let, op, a, b: (wide.remainder if op.fmod else wide.modulo)(let, a, b),
-    "SquaredDifference": _squared_difference,
-}
-
-
-@kernel(*_FOLDS)
+@kernel("Pow", "Mod", "SquaredDifference")
 class HalfFold(Real):
     """A fold of two reals of 16 bits, computed in f32."""
 
     def made_of(self, let: Let, x: Sequence[Expr]) -> Expr:
         """Return the fold."""
-        return _FOLDS[type(self.op).__name__](let, self.op, x[0], x[1])
+        return FUNCTIONS[type(self.op).__name__](let, self.op, x)
 
 
 class PerChannel(Real):
